@@ -1,0 +1,1 @@
+"""The proxy of the Sidewinder mesh. Start reading at `exchange`: one request, first byte to log line."""

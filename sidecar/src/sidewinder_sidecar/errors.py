@@ -1,0 +1,92 @@
+"""The one table from what went wrong to what is answered. Asked by exchange, telemetry and the protocols' edges.
+
+A key names what happened. `type` is RFC 9209's proxy error type, `flag` the short mark in access log and metrics
+(Envoy's, where
+it has one), `retry` the retry condition it counts as ("" for never), `close` whether the downstream connection ends
+with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class DownstreamError(Exception):
+    """The caller misbehaves; `error` is a key of TABLE. Raised at the downstream protocol's edge only."""
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.detail = detail
+
+
+class UpstreamError(Exception):
+    """The upstream misbehaves; `error` is a key of TABLE. Raised at the upstream protocol's edge only."""
+
+    def __init__(self, error: str, detail: str) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.detail = detail
+
+
+class Rule(NamedTuple):
+    """What an error means to everybody."""
+
+    status: int
+    grpc: int
+    type: str
+    flag: str
+    retry: str
+    close: bool
+    meaning: str  # for a person, when nothing more exact is known
+
+
+_ROWS: dict[str, tuple[int, int, str, str, str, bool, str]] = {
+    # the caller's request
+    "bad_request": (400, 3, "http_request_error", "DPE", "", True, "the request is not valid HTTP"),
+    "uri_too_long": (414, 3, "http_request_error", "DPE", "", True, "the request line is too long"),
+    "headers_too_large": (431, 3, "http_request_error", "DPE", "", True, "the request's header fields are too large"),
+    "body_too_large": (413, 8, "http_request_error", "RL", "", True, "the request's body is too large"),
+    "version_not_supported": (505, 3, "http_request_error", "DPE", "", True,
+        "only HTTP/1.0 and HTTP/1.1 are spoken here"),
+    "not_implemented": (501, 12, "http_request_error", "DPE", "", True, "the transfer coding is not known"),
+    "expectation_failed": (417, 3, "http_request_error", "DPE", "", True, "only 100-continue can be expected"),
+    "request_timeout": (408, 4, "http_request_error", "DT", "", True, "the request did not arrive in time"),
+    "misdirected": (421, 12, "http_request_error", "NR", "", False, "this listener does not serve that host"),
+    "caller_gone": (499, 1, "http_request_error", "DC", "", True,
+        "the caller closed the connection before the answer ended"),
+    # routing and policy
+    "no_route": (404, 12, "destination_not_found", "NR", "", False, "no route matches the request"),
+    "invalid_backend": (500, 13, "proxy_configuration_error", "NC", "", False, "the route's backend does not exist"),
+    "no_backend": (500, 13, "proxy_configuration_error", "NC", "", False, "the route has no backend with a weight"),
+    "no_endpoints": (503, 14, "destination_unavailable", "UH", "", False, "the backend has no endpoint"),
+    "denied": (403, 7, "http_request_denied", "RBAC", "", False, "a policy refuses the request"),
+    "overloaded": (503, 8, "connection_limit_reached", "UO", "", False, "too many connections or requests"),
+    "draining": (503, 14, "destination_unavailable", "DR", "", True, "the proxy is shutting down"),
+    "loop": (508, 13, "proxy_loop_detected", "LO", "", True, "the request came back to the proxy that sent it"),
+    # the way to the upstream
+    "dns_error": (502, 14, "dns_error", "UF", "ConnectFailure", False, "the host name cannot be resolved"),
+    "connect_refused": (503, 14, "connection_refused", "UF", "ConnectFailure", False,
+        "the upstream refuses connections"),
+    "connect_failed": (503, 14, "destination_unavailable", "UF", "ConnectFailure", False,
+        "the upstream cannot be reached"),
+    "connect_timeout": (504, 14, "connection_timeout", "UF", "ConnectFailure", False,
+        "connecting to the upstream took too long"),
+    # the upstream's answer
+    "reset_before_request": (503, 14, "connection_terminated", "UC", "ResetBeforeRequest", False,
+        "the upstream closed the connection before it read the request"),
+    "reset": (502, 14, "connection_terminated", "UC", "Reset", False,
+        "the upstream closed the connection before it answered"),
+    "incomplete": (502, 14, "http_response_incomplete", "UC", "", True, "the upstream's answer ended early"),
+    "upstream_protocol": (502, 13, "http_protocol_error", "UPE", "", False, "the upstream's answer is not valid HTTP"),
+    "response_headers_too_large": (502, 13, "http_response_header_section_size", "UPE", "", False,
+        "the upstream's header fields are too large"),
+    "upgrade_failed": (502, 13, "http_upgrade_failed", "UPE", "", True, "the upstream changed protocols unasked"),
+    "try_timeout": (504, 4, "connection_read_timeout", "UT", "Timeout", False, "the upstream did not answer in time"),
+    "deadline": (504, 4, "http_response_timeout", "DT", "", False, "the request's time is over"),
+    "idle": (504, 4, "connection_read_timeout", "SI", "", True, "nothing moved for too long"),
+    # us
+    "bug": (500, 13, "proxy_internal_error", "BUG", "", True, "an error of the proxy's own; its log says more"),
+}  # fmt: skip
+
+TABLE: dict[str, Rule] = {name: Rule(*row) for name, row in _ROWS.items()}

@@ -1,0 +1,75 @@
+"""Header fields that keep order, case and repetition. Made by the codecs, read by everybody, edited by filters.
+
+Edits do not touch what was received: they are a set of dropped names and a list of added rows, so that an unedited
+message
+of the same protocol can forward its source bytes, and a retry can set the same field again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+Row: TypeAlias = tuple[bytes, bytes, bytes]  # lower-case name, name as written, value
+
+
+class Fields:
+    """`rows` as received; `added` and `dropped` as edited; `source` belongs to the codec that made it (or None)."""
+
+    __slots__ = ("added", "dropped", "index", "rows", "source")
+
+    def __init__(self, rows: list[Row], source: bytes | None = None) -> None:
+        self.rows = rows
+        self.source = source
+        self.dropped: set[bytes] = set()
+        self.added: list[Row] = []
+        # first value of each name; a repeated field's others are in all()
+        self.index: dict[bytes, bytes] = {row[0]: row[2] for row in reversed(rows)}
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a lower-case name."""
+        return self.index.get(name)
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a lower-case name, in order."""
+        return [row[2] for row in self if row[0] == name] if name in self.index else []
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self.index
+
+    def __iter__(self) -> Iterator[Row]:
+        """Rows as they will be sent."""
+        if self.dropped:
+            yield from (row for row in self.rows if row[0] not in self.dropped)
+        else:
+            yield from self.rows
+        yield from self.added
+
+    def add(self, lower: bytes, name: bytes, value: bytes) -> None:
+        """Append a field; one that is there already stays."""
+        self.added.append((lower, name, value))
+        self.index.setdefault(lower, value)
+
+    def set(self, lower: bytes, name: bytes, value: bytes) -> None:
+        """Replace all fields of that name by one."""
+        if lower in self.index:
+            self.remove(lower)
+        self.added.append((lower, name, value))
+        self.index[lower] = value
+
+    def remove(self, lower: bytes) -> None:
+        """Take all fields of that name away."""
+        if self.index.pop(lower, None) is None:
+            return
+        self.dropped.add(lower)
+        if self.added:
+            self.added = [row for row in self.added if row[0] != lower]
+
+    def __repr__(self) -> str:
+        """Names only: values may be secret."""
+        return f"<Fields {' '.join(row[1].decode('latin-1') for row in self)}>"
+
+
+def fields(*pairs: tuple[bytes, bytes]) -> Fields:
+    """Fields of (name, value) pairs."""
+    return Fields([(name.lower(), name, value) for name, value in pairs])

@@ -1,0 +1,282 @@
+"""The vocabulary between the levels of the data path. Every level speaks it, so arrows never turn back.
+
+Downstream streams are Callers and drive a Serving; the exchange is Serving and Receiver; endpoints return Attempts.
+Nothing here knows HTTP/1, sockets or configuration. Nothing is called back from inside `open`: what fails, fails later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.fields import Fields
+
+NAMELESS = ("", 0)
+
+
+class Peer:
+    """Who is on the other end of a downstream connection; made once per connection."""
+
+    __slots__ = ("address", "encoded", "identity", "port", "secure")
+
+    def __init__(self, address: str = "", port: int = 0, secure: bool = False, identity: str = "") -> None:
+        self.address = address  # IP literal, "" for a Unix socket
+        self.port = port
+        self.secure = secure  # TLS
+        self.identity = identity  # SPIFFE ID, once there is mTLS
+        self.encoded = address.encode()
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.address}:{self.port}{' ' + self.identity if self.identity else ''}>"
+
+
+class Request:
+    """A request's head. `target` is what goes upstream (origin form), `received` what the caller asked for.
+
+    `length` is the body's size in bytes, None when only its end will tell. Hop-by-hop fields are gone from `fields`
+    already.
+    `upgrade` is the protocol of a tunnel asked for (b"websocket"; b"connect" for CONNECT), b"" otherwise.
+    """
+
+    __slots__ = (
+        "authority",
+        "expects_continue",
+        "fields",
+        "length",
+        "method",
+        "minor",
+        "path",
+        "query",
+        "received",
+        "scheme",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: bytes, target: bytes, authority: bytes, fields: Fields, length: int | None = 0) -> None:
+        self.method = method
+        self.target = self.received = target
+        self.path, _, self.query = target.partition(b"?")
+        self.authority = authority  # host[:port], lower case; where the request is for
+        self.scheme = b"http"
+        self.fields = fields
+        self.length = length
+        self.minor = 1  # HTTP/1.minor as received
+        self.expects_continue = False
+        self.upgrade = b""
+
+    def __repr__(self) -> str:
+        """Without the query and the values: they may be secret."""
+        return f"<Request {self.method.decode('latin-1')} {self.path.decode('latin-1')}>"
+
+
+class Response:
+    """A response's head. `length` as in Request; `reason` is HTTP/1's phrase, b"" where there is none."""
+
+    __slots__ = ("fields", "length", "reason", "status")
+
+    def __init__(self, status: int, fields: Fields, length: int | None = None, reason: bytes = b"") -> None:
+        self.status = status
+        self.fields = fields
+        self.length = length
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class Reply:
+    """An answer the proxy gives itself: by a filter (policy, redirect) or from the error table.
+
+    `error` is a key of errors.TABLE or "" for an answer that is no refusal (redirect, direct response); `detail` is
+    for a
+    person and goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
+    """
+
+    __slots__ = ("body", "detail", "error", "fields", "status")
+
+    def __init__(
+        self,
+        status: int,
+        error: str = "",
+        detail: str = "",
+        fields: tuple[tuple[bytes, bytes], ...] = (),
+        body: bytes | None = None,
+    ) -> None:
+        self.status = status
+        self.error = error
+        self.detail = detail
+        self.fields = fields
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} {self.error}>"
+
+
+class Wait:
+    """The verdict of a filter that has gone to ask: it set call.waiting_on and resumes later, never at once."""
+
+    __slots__ = ()
+
+
+WAIT = Wait()
+
+# How far a request came before its attempt failed; decides what may be retried.
+CONNECT = "connect"  # no connection; nothing was sent
+UNSENT = "unsent"  # a connection, but not a byte of this request was read by the other side
+REFUSED = "refused"  # the other side says it did not process it (GOAWAY, REFUSED_STREAM)
+SENT = "sent"  # sent in part or whole, no byte of an answer
+ANSWERING = "answering"  # an answer had begun
+
+
+class Failure:
+    """Why an attempt ended without a whole answer. `error` is a key of errors.TABLE."""
+
+    __slots__ = ("detail", "error", "stage")
+
+    def __init__(self, stage: str, error: str, detail: str = "") -> None:
+        self.stage = stage
+        self.error = error
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.error} {self.stage} {self.detail}>"
+
+
+class Try:
+    """One attempt at an endpoint, kept for sampled calls: becomes a client span. Times are monotonic seconds."""
+
+    __slots__ = ("address", "ended", "error", "span_id", "started", "status")
+
+    def __init__(self, address: tuple[str, int], started: float, span_id: bytes) -> None:
+        self.address = address
+        self.started = started
+        self.ended = 0.0
+        self.span_id = span_id  # 16 hex digits
+        self.status = 0
+        self.error = ""
+
+
+class CallRoute(Protocol):
+    """What filters and telemetry may know of a route (it lives in `router`)."""
+
+    @property
+    def name(self) -> str: ...  # "bookinfo/reviews"
+    @property
+    def rule(self) -> str: ...  # "everyone"
+
+
+class Call:
+    """What filters, balancers and telemetry see of an exchange. `Exchange(Call)` adds the machinery."""
+
+    __slots__ = (  # noqa: RUF023 (by question, not by letter)
+        # what came in
+        "listener",  # str: the listener's name
+        "peer",  # Peer
+        "request",  # Request
+        # what was decided
+        "attributes",  # dict[str, Any] | None: what filters tell each other (claims, plan); None until used
+        "backend",  # str: the backend's service name, "" before one was chosen
+        "captures",  # dict[str, str] | None: named groups of the path's regular expression
+        "route",  # CallRoute | None
+        "service",  # str: the service that was called, "" if none
+        # trace: hex bytes; sampled says whether spans are made
+        "parent_id",
+        "request_id",
+        "sampled",
+        "span_id",
+        "trace_id",
+        # times: monotonic seconds, 0.0 for not yet
+        "deadline",  # when everything must have ended; inf for never
+        "ended",
+        "first_byte",  # of the answer
+        "started",
+        # how it went
+        "address",  # (str, int) of the endpoint last tried
+        "bytes_in",  # of the request's body
+        "bytes_out",  # of the answer's body
+        "detail",
+        "error",  # key of errors.TABLE, "" when all went well
+        "replayable",  # bool
+        "retries",
+        "status",  # 0 until an answer began
+        "tries",  # list[Try] | None, only when sampled
+        "waiting_on",  # something with cancel(), while a filter waits
+    )  # fmt: skip
+
+    listener: str
+    peer: Peer
+    request: Request
+    attributes: dict[str, Any] | None
+    backend: str
+    captures: dict[str, str] | None
+    route: CallRoute | None
+    service: str
+    parent_id: bytes
+    request_id: bytes
+    sampled: bool
+    span_id: bytes
+    trace_id: bytes
+    deadline: float
+    ended: float
+    first_byte: float
+    started: float
+    address: tuple[str, int]
+    bytes_in: int
+    bytes_out: int
+    detail: str
+    error: str
+    replayable: bool
+    retries: int
+    status: int
+    tries: list[Try] | None
+    waiting_on: Any
+
+    def resume(self, verdict: Reply | None = None) -> None:
+        """Go on after a WAIT. Ignored unless waiting: the deadline or the caller may have won."""
+        raise NotImplementedError
+
+
+class Caller(Protocol):
+    """A downstream stream, driven by the exchange. After reset or the end of the answer nothing more is called."""
+
+    def send_informational(self, response: Response) -> None: ...
+    def send_head(self, response: Response, ended: bool) -> None: ...
+    def send_data(self, data: bytes) -> bool: ...  # False: stop until on_caller_writable
+    def send_end(self, trailers: Fields | None = None) -> None: ...
+    def open_tunnel(self, response: Response) -> None: ...
+    def reset(self, error: str) -> None: ...
+    def pause(self) -> None: ...  # stop the request body
+    def resume(self) -> None: ...
+
+
+class Serving(Protocol):
+    """What a downstream stream calls: the exchange. In a tunnel, on_request_data and on_request_end carry its bytes."""
+
+    def begin(self, request: Request, ended: bool) -> None: ...
+    def on_request_data(self, data: bytes) -> None: ...
+    def on_request_end(self, trailers: Fields | None) -> None: ...
+    def on_caller_writable(self) -> None: ...
+    def on_caller_gone(self, error: str) -> None: ...
+
+
+class Attempt(Protocol):
+    """One try at one endpoint, from endpoint.open(request, receiver). In a tunnel send_data carries its bytes."""
+
+    def send_data(self, data: bytes) -> bool: ...
+    def send_end(self, trailers: Fields | None = None) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def cancel(self, reason: str) -> None: ...  # after it returns, the receiver is never called again
+
+
+class Receiver(Protocol):
+    """Who waits for an attempt's answer: the exchange, later a mirror, a hedge race, a health check."""
+
+    def on_informational(self, response: Response) -> None: ...
+    def on_response(self, response: Response, ended: bool) -> None: ...
+    def on_data(self, data: bytes) -> None: ...
+    def on_end(self, trailers: Fields | None) -> None: ...
+    def on_tunnel(self, response: Response) -> None: ...
+    def on_failure(self, failure: Failure) -> None: ...
+    def on_writable(self) -> None: ...

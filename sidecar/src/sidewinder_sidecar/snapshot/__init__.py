@@ -1,0 +1,63 @@
+"""The contract between operator and sidecar: what one sidecar must do, as frozen msgspec structs.
+
+The operator's `compile.project` writes these, `discovery` carries them (module `stream`), `plan.build` makes them fast.
+The consumer owns the contract: what is not in here, no sidecar can do. Imports nothing of ours. Unknown fields are
+refused.
+
+A snapshot is a set of named resources. A name is `<kind>/<rest>`; the kind decides the type of the body (`RESOURCES`).
+References between resources are plain names without the kind, so that each can change without the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
+from sidewinder_sidecar.snapshot.routes import RouteSpec
+from sidewinder_sidecar.snapshot.services import ServiceSpec
+from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
+
+Resource: TypeAlias = ProxySpec | ListenerSpec | ServiceSpec | RouteSpec | BackendSpec | EndpointsSpec
+
+# kind in the resource's name → type of its body
+RESOURCES: dict[str, type[Resource]] = {
+    "proxy": ProxySpec,
+    "listener": ListenerSpec,
+    "service": ServiceSpec,
+    "route": RouteSpec,
+    "backend": BackendSpec,
+    "endpoints": EndpointsSpec,
+}
+# type of a body → kind in the resource's name
+KINDS: dict[type[Resource], str] = {body: kind for kind, body in RESOURCES.items()}
+
+Snapshot: TypeAlias = Mapping[str, Resource]  # resource name → body; e.g. {"route/bookinfo/reviews": RouteSpec(…)}
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODERS = {kind: msgspec.json.Decoder(body) for kind, body in RESOURCES.items()}
+
+
+def encode(body: Resource) -> bytes:
+    """The canonical bytes of a resource: equal bodies give equal bytes on every replica."""
+    return _ENCODER.encode(body)
+
+
+def decode(name: str, raw: bytes | msgspec.Raw) -> Resource:
+    """The body of resource `name`. Raises msgspec.ValidationError (path and reason) and KeyError (unknown kind)."""
+    return _DECODERS[name.partition("/")[0]].decode(raw)
+
+
+def version(raw: bytes) -> str:
+    """The content hash that names a resource's version: 16 hex digits of SHA-256 over its canonical bytes."""
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def state(versions: Mapping[str, str]) -> str:
+    """The hash that names a whole state: over sorted (name, version) pairs."""
+    text = "\n".join(f"{name} {versions[name]}" for name in sorted(versions))
+    return version(text.encode())

@@ -1,0 +1,16 @@
+"""What holds for the whole proxy: who it is to others, and what is told. Resource name: `proxy/self`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ProxySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One per snapshot. `cluster_domain` is the suffix of Service names, `namespace` the workload's own."""
+
+    name: str  # the workload's name in spans and logs: "productpage-v1"
+    namespace: str
+    service: str = ""  # service.name of OpenTelemetry: the Service that owns the workload, else its name
+    labels: dict[str, str] = {}
+    cluster_domain: str = "cluster.local"
+    trace_percent: float = 1.0  # of root traces; a parent's decision is followed

@@ -1,0 +1,25 @@
+"""A Service's port as callers see it: its names, and the routes there. Resource name: `service/<ns>/<name>:<port>`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One (Service, port).
+
+    `routes` are RouteSpec names in the Gateway API's order of precedence (oldest first, then namespace/name). With at
+    least
+    one, a request that none of them matches is answered 404; without any, all requests go to `backend`.
+    """
+
+    name: str  # "bookinfo/reviews:9080"
+    namespace: str
+    port: int
+    domains: tuple[
+        str, ...
+    ] = ()  # lower-case host names: "reviews", "reviews.bookinfo", "reviews.bookinfo.svc.cluster.local"
+    addresses: tuple[str, ...] = ()  # ClusterIPs, once traffic is captured transparently
+    any_port: bool = False  # the domains hold whatever port the authority names (a gateway's names)
+    routes: tuple[str, ...] = ()
+    backend: str = ""  # the Service's own BackendSpec

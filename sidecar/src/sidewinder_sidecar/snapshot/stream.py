@@ -1,0 +1,167 @@
+"""The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
+
+S→C: begin, set, drop, commit, retired, ping, goodbye.   C→S: hello, want, ack, nack, seen, released, pong.
+A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers live per
+stream. What is not known is refused: the stream closes with the reason, the last good configuration serves on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+LONGEST_LINE = 4 << 20  # bytes; one resource is one line: 10 000 endpoints are 1.5 MB
+
+
+class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A client's first line: what it can do and what it has. `epoch` counts its connections."""
+
+    capabilities: tuple[str, ...] = ()
+    build: str = ""
+    epoch: int = 0
+    has: dict[str, str] = {}
+    state: str = ""
+
+
+class Begin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Transaction `begin` would lead to `state`."""
+
+    begin: int
+    state: str
+
+
+class Set(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A resource's new body. `of`: uid and generation of the object it comes from, where there is one."""
+
+    set: str
+    version: str
+    body: msgspec.Raw
+    of: tuple[str, int] | None = None
+
+
+class Drop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A resource is gone."""
+
+    drop: str
+
+
+class Commit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Apply what came since `begin`."""
+
+    commit: int
+
+
+class Retired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Those who knew this pod have acknowledged its removal."""
+
+    retired: int
+
+
+class Ping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Either side asks; three missed close."""
+
+    ping: int
+
+
+class Pong(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer to a ping."""
+
+    pong: int
+
+
+class Goodbye(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Reconnect within `after_ms`, then close the old stream."""
+
+    goodbye: str
+    after_ms: int = 0
+
+
+class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The line that carries a Hello."""
+
+    hello: Hello
+
+
+class Want(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """First call to something the sidecar does not know."""
+
+    want: tuple[str, ...]
+
+
+class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The plan is swapped; new requests use it."""
+
+    ack: int
+    state: str
+
+
+class Nack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Refused whole; `state` is what still serves."""
+
+    nack: int
+    state: str
+    resource: str = ""
+    field: str = ""
+    why: str
+
+
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Counts per backend since the start; the latest wins."""
+
+    seen: dict[str, Any]
+
+
+class Released(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No running exchange uses anything older than this transaction."""
+
+    released: int
+
+
+ToClient: TypeAlias = Begin | Set | Drop | Commit | Retired | Ping | Pong | Goodbye
+ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Ping | Pong
+
+_TO_CLIENT: dict[str, type[ToClient]] = {
+    "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "retired": Retired,
+    "ping": Ping, "pong": Pong, "goodbye": Goodbye,
+}  # fmt: skip
+_TO_SERVER: dict[str, type[ToServer]] = {
+    "hello": Greeting, "want": Want, "ack": Ack, "nack": Nack, "seen": Seen,
+    "released": Released, "ping": Ping, "pong": Pong,
+}  # fmt: skip
+_ENCODER = msgspec.json.Encoder()
+
+
+class Malformed(ValueError):
+    """A line that is no message; says which and why."""
+
+
+def encode(message: ToClient | ToServer) -> bytes:
+    """One line, with its newline."""
+    return _ENCODER.encode(message) + b"\n"
+
+
+def to_client(line: bytes) -> ToClient:
+    """A line from the server. Raises Malformed."""
+    message: ToClient = _parse(line, _TO_CLIENT)
+    return message
+
+
+def to_server(line: bytes) -> ToServer:
+    """A line from a client. Raises Malformed."""
+    message: ToServer = _parse(line, _TO_SERVER)
+    return message
+
+
+def _parse(line: bytes, kinds: dict[str, Any]) -> Any:
+    try:
+        first = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise Malformed(f"not a JSON object: {fault}") from None
+    for key in first:
+        if key in kinds:
+            try:
+                return msgspec.json.decode(line, type=kinds[key])
+            except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+                raise Malformed(f"{key}: {fault}") from None
+    raise Malformed(f"no known message among {sorted(first)[:4]}; known are {sorted(kinds)}")
