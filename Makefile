@@ -39,4 +39,43 @@ format: $(VENV) ## Rewrite the code in the house's format
 test-unit: $(VENV) ## The quick tests: no process, no cluster
 	$(BIN)/pytest -q -m "not live and not cluster"
 
+.PHONY: test-pythons
+test-pythons: ## The quick tests on every supported Python that is there
+	@for version in 3.11 3.12 3.13; do \
+	  python=$$(command -v python$$version || ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  if [ -z "$$python" ]; then echo "NOT RUN: quick tests on Python $$version: install python$$version and run make test again"; continue; fi; \
+	  $(MAKE) --no-print-directory VENV=$(VENV)-$$version PYTHON=$$python test-unit || exit 1; done
+
+.PHONY: test-live
+test-live: $(VENV) ## Real processes, real sockets
+	$(BIN)/pytest -q -m live
+
+.PHONY: test
+test: check test-pythons test-live test-cluster ## Everything that this machine can run; what it cannot, it names
+	@echo "make test: all that could run has passed; lines that begin with NOT RUN name the rest."
+
+.PHONY: demo
+demo: $(VENV) ## The main job, live: a canary split by weight, with spans
+	$(BIN)/python examples/demo.py
+
+.PHONY: golden
+golden: $(VENV) ## Rewrite the golden folders; read the diff before you commit it
+	$(BIN)/pytest -q tests/golden --rewrite
+
 -include tests/cluster/cluster.mk
+
+# Benchmarks: the peers from Debian and PyPI, and an interpreter built as the image's is.
+BENCH_SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
+ONLY ?=
+ROUNDS ?= 5
+JSON ?=
+.PHONY: bench
+bench: $(VENV) ## Beside Envoy, nginx, HAProxy: make bench ONLY=plain,features ROUNDS=3 JSON=FILE
+	@for program in wrk nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	  if [ -n "$$missing" ]; then echo "installing$$missing with apt-get"; apt-get update -q >/dev/null && apt-get install -y -q $$missing >/dev/null; fi
+	$(BIN)/pip install --quiet --require-hashes -r benchmarks/requirements.lock
+	@test -x $(VENV)-bench/bin/python || { $(BENCH_SYSTEM_PYTHON) -m venv --without-pip $(VENV)-bench && \
+	  $(BIN)/pip --python $(VENV)-bench/bin/python install --quiet --require-hashes -r sidecar/requirements.lock && \
+	  $(BIN)/pip --python $(VENV)-bench/bin/python install --quiet --no-deps ./sidecar; }
+	BENCH_PYTHON=$${BENCH_PYTHON:-$(VENV)-bench/bin/python} PYTHONPATH=sidecar/src $(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) \
+	  $(if $(ONLY),--only $(ONLY),--keep) $(if $(JSON),--json $(JSON))
