@@ -8,7 +8,11 @@ with it.
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
+
+from sidewinder_sidecar.fields import Fields, Row
+from sidewinder_sidecar.messages import Reply, Request, Response
 
 
 class DownstreamError(Exception):
@@ -90,3 +94,59 @@ _ROWS: dict[str, tuple[int, int, str, str, str, bool, str]] = {
 }  # fmt: skip
 
 TABLE: dict[str, Rule] = {name: Rule(*row) for name, row in _ROWS.items()}
+
+LONGEST_DETAIL = 400  # characters in Proxy-Status: a field that any client takes, long enough for one sentence
+RETRY_AFTER = b"1"  # seconds; what is overloaded or shutting down has moved on by then
+BODILESS = frozenset({204, 304})  # RFC 9110: no content, whatever a direct response's manifest says
+_SOON = frozenset({"overloaded", "draining"})
+_TOKEN = frozenset("!#$%&'*+-.^_`|~:/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+
+def refusal(error: str, detail: str = "") -> Reply:
+    """The table's answer to `error`; without a detail its meaning is told."""
+    rule = TABLE[error]
+    return Reply(rule.status, error, detail or rule.meaning)
+
+
+def render(reply: Reply, request: Request | None, proxy_name: str) -> tuple[Response, bytes]:
+    """The head and body of an answer of the proxy's own, for `request` (None: it could not be parsed)."""
+    rows: list[Row] = [(name.lower(), name, value) for name, value in reply.fields]
+    body = reply.body
+    if reply.error:
+        detail = reply.detail or TABLE[reply.error].meaning
+        rows.append((b"proxy-status", b"proxy-status", _proxy_status(proxy_name, reply.error, detail)))
+        if reply.error in _SOON:
+            rows.append((b"retry-after", b"retry-after", RETRY_AFTER))
+        if body is None:
+            kind, body = _body(reply.status, reply.error, detail, request)
+            rows.append((b"content-type", b"content-type", kind))
+    body = body or b""
+    if reply.status in BODILESS:
+        return Response(reply.status, Fields(rows), 0), b""
+    rows.append((b"content-length", b"content-length", b"%d" % len(body)))
+    response = Response(reply.status, Fields(rows), len(body))
+    response.close = bool(reply.error) and TABLE[reply.error].close
+    return response, b"" if request is not None and request.method == b"HEAD" else body
+
+
+def _proxy_status(proxy_name: str, error: str, detail: str) -> bytes:
+    """RFC 9209: one item of RFC 8941 with its parameters."""
+    name = proxy_name if _is_token(proxy_name) else _string(proxy_name)
+    return f"{name}; error={TABLE[error].type}; details={_string(detail[:LONGEST_DETAIL])}".encode("ascii")
+
+
+def _is_token(text: str) -> bool:
+    return bool(text) and (text[0].isalpha() or text[0] == "*") and _TOKEN.issuperset(text[1:]) and text.isascii()
+
+
+def _string(text: str) -> str:
+    """An RFC 8941 string: visible ASCII and space, backslash and quote escaped; what has no place there becomes `?`."""
+    visible = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return '"' + visible.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _body(status: int, error: str, detail: str, request: Request | None) -> tuple[bytes, bytes]:
+    if request is not None and b"json" in (request.fields.get(b"accept") or b"").lower():
+        text = json.dumps({"status": status, "error": error, "detail": detail}, separators=(",", ":"))
+        return b"application/json", text.encode() + b"\n"
+    return b"text/plain; charset=utf-8", f"{error}: {detail}\n".encode("utf-8", "replace")

@@ -71,15 +71,19 @@ class Request:
 
 
 class Response:
-    """A response's head. `length` as in Request; `reason` is HTTP/1's phrase, b"" where there is none."""
+    """A response's head. `length` as in Request; `reason` is HTTP/1's phrase, b"" where there is none.
 
-    __slots__ = ("fields", "length", "reason", "status")
+    `close`: the caller's connection ends with this answer (the error table says so).
+    """
+
+    __slots__ = ("close", "fields", "length", "reason", "status")
 
     def __init__(self, status: int, fields: Fields, length: int | None = None, reason: bytes = b"") -> None:
         self.status = status
         self.fields = fields
         self.length = length
         self.reason = reason
+        self.close = False
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -248,6 +252,26 @@ class Caller(Protocol):
     def reset(self, error: str) -> None: ...
     def pause(self) -> None: ...  # stop the request body
     def resume(self) -> None: ...
+
+
+class Nobody:
+    """A Caller that takes everything and tells nobody: stands where one was, when its exchange is over."""
+
+    __slots__ = ()
+
+    def send_informational(self, response: Response) -> None: ...
+    def send_head(self, response: Response, ended: bool) -> None: ...
+    def send_data(self, data: bytes) -> bool:
+        return True
+
+    def send_end(self, trailers: Fields | None = None) -> None: ...
+    def open_tunnel(self, response: Response) -> None: ...
+    def reset(self, error: str) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+NOBODY = Nobody()
 
 
 class Serving(Protocol):

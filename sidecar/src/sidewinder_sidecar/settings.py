@@ -1,21 +1,278 @@
-"""Static settings of one proxy process, from the environment: read once by main, before anything listens."""
+"""Static settings of one proxy process, from the environment: read once by main, before anything listens.
+
+`read` collects every mistake instead of stopping at the first; `reference` writes docs/reference/settings.md from the
+same
+structs, so that text, bound and default cannot drift apart: `python -m sidewinder_sidecar.settings > docs/…`.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
 import msgspec
+from msgspec import Meta
+
+PREFIX = "SIDEWINDER_"
+LIMIT_PREFIX = "SIDEWINDER_LIMIT_"
+
+# What an environment variable may hold: text that a person would call a value, not a document.
+Path = Annotated[str, Meta(max_length=4096)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a stranger can make us hold. Bytes and seconds; each default with its reason."""
 
-    request_line: int = 8192  # RFC 9112 section 3 asks for 8000 at least
-    header_bytes: int = 65536  # Envoy's 60 KiB; big cookies and tokens fit
-    header_count: int = 100  # Envoy's and Apache's default
-    head_seconds: float = 10.0  # a head fits a few packets: slower is a slow-loris
-    idle_seconds: float = 75.0  # kept-alive downstream connection without a request: nginx's default
-    stall_seconds: float = 60.0  # a body or answer of which nothing moves
-    upstream_idle_seconds: float = 4.0  # below the 5 s after which Node.js and uvicorn close: no stale connection
-    connections: int = 4096  # downstream, per process: 25 KB each over TLS is 100 MB
-    pipelined: int = 16  # requests waiting on one connection before reading stops
-    linger_seconds: float = 2.0  # a close with unsent bytes and a peer that does not read
-    drain_seconds: float = 30.0  # SIGTERM to exit: Kubernetes' default grace period
+    request_line: Annotated[
+        int, Meta(ge=1024, le=1 << 20, description="Longest request line. RFC 9112 section 3 asks for 8000 at least.")
+    ] = 8192
+    header_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=1 << 24, description="All header fields together. Envoy's 60 KiB; cookies and tokens fit."),
+    ] = 65536
+    header_count: Annotated[
+        int, Meta(ge=8, le=10_000, description="Header fields of a message. Envoy's and Apache's default.")
+    ] = 100
+    head_seconds: Annotated[
+        Seconds, Meta(description="Time for a whole head. It fits a few packets: slower is a slow-loris.")
+    ] = 10.0
+    idle_seconds: Annotated[
+        Seconds, Meta(description="A kept-alive connection of a caller without a request. nginx's default.")
+    ] = 75.0
+    stall_seconds: Annotated[Seconds, Meta(description="A body or an answer of which nothing moves.")] = 60.0
+    tunnel_idle_seconds: Annotated[
+        Seconds, Meta(description="A WebSocket or CONNECT tunnel of which nothing moves. Envoy's default for TCP.")
+    ] = 3600.0
+    upstream_idle_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="A pooled connection to an upstream. Below the 5 s after which Node.js and uvicorn close, "
+            "so that no request meets a connection that is being closed."
+        ),
+    ] = 4.0
+    connections: Annotated[
+        Count, Meta(description="Connections of callers, per process. 25 KB each over TLS is 100 MB.")
+    ] = 4096
+    pipelined: Annotated[
+        int, Meta(ge=1, le=1000, description="Requests waiting on one connection before reading stops.")
+    ] = 16
+    linger_seconds: Annotated[Seconds, Meta(description="A close with unsent bytes and a peer that does not read.")] = (
+        2.0
+    )
+    drain_seconds: Annotated[
+        Seconds, Meta(description="SIGTERM to exit at the latest. Kubernetes' default grace period.")
+    ] = 30.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One field per variable, `SIDEWINDER_` and the field's name in capitals."""
+
+    discovery: Annotated[
+        str,
+        Meta(
+            pattern=r"^(unix:/.+)?$",
+            description="Where the configuration comes from: `unix:/path/of/the.socket`. Empty: nowhere.",
+        ),
+    ] = ""
+    snapshot: Annotated[
+        Path,
+        Meta(
+            description="A JSON file with a fixed configuration, `{resource name: body}`, for benchmarks and tests. "
+            "Not together with SIDEWINDER_DISCOVERY."
+        ),
+    ] = ""
+    keep: Annotated[
+        Path,
+        Meta(
+            description="File in which the last good configuration is kept, so that a restart without the operator "
+            "serves on. Empty: it is not kept."
+        ),
+    ] = ""
+    probe_address: Annotated[
+        str,
+        Meta(min_length=1, max_length=255, description="Where the probe port listens. The kubelet comes from outside."),
+    ] = "0.0.0.0"
+    probe_port: Annotated[
+        Port, Meta(description="`/livez`, `/readyz` and `/metrics`. Istio's number; 0 takes any free one and logs it.")
+    ] = 15021
+    admin_port: Annotated[
+        Port, Meta(description="`/config` and `/drain`, on loopback only. Istio's number; 0 takes any free one.")
+    ] = 15000
+    access_log: Annotated[
+        Path, Meta(description="Where the access log goes: `stdout`, `stderr`, `off` or the path of a file.")
+    ] = "stdout"
+    access_log_query: Annotated[
+        bool, Meta(description="Whether logs and spans show query strings. They often carry secrets.")
+    ] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The process's own log, on stderr.")
+    ] = "info"
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/]+(/\S*)?)?$",
+            max_length=2048,
+            description="OTLP/HTTP receiver of the spans, `http://collector:4318`; `/v1/traces` is added when it has "
+            "no path. Empty: no spans are made.",
+        ),
+    ] = ""
+    otlp_headers: Annotated[
+        str,
+        Meta(
+            max_length=8192,
+            pattern=r"^([^\s=,]+=[^,]*(,[^\s=,]+=[^,]*)*)?$",
+            description="Header fields for the receiver, `name=value,name=value`.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    span_queue: Annotated[
+        Count, Meta(description="Spans that may wait for the receiver; more are dropped and counted. 2048 are 3 MB.")
+    ] = 2048
+    limits: Limits = Limits()
+
+
+class Mistake(NamedTuple):
+    """One variable that cannot be used."""
+
+    variable: str
+    value: str  # already redacted
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.value!r}: {self.why}" if self.value else f"{self.variable}: {self.why}"
+
+
+class Unusable(Exception):
+    """The environment cannot be used; `mistakes` has all of it."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
+
+
+class Variable(NamedTuple):
+    """How a field is known outside."""
+
+    name: str
+    field: str
+    type: Any
+    default: object
+    description: str
+    secret: bool
+
+
+def variables(struct: type[msgspec.Struct], prefix: str) -> Iterator[Variable]:
+    """The variables of a struct's fields, in order; structs inside are left out."""
+    for field in msgspec.structs.fields(struct):
+        if field.name == "limits":
+            continue
+        metas = [meta for meta in getattr(field.type, "__metadata__", ()) if isinstance(meta, Meta)]
+        description = "".join(meta.description or "" for meta in metas)
+        secret = any((meta.extra or {}).get("secret") for meta in metas)
+        yield Variable(prefix + field.name.upper(), field.name, field.type, field.default, description, secret)
+
+
+SETTINGS = tuple(variables(Settings, PREFIX))
+LIMITS = tuple(variables(Limits, LIMIT_PREFIX))
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings of an environment. Raises Unusable with every mistake in it."""
+    mistakes: list[Mistake] = []
+    limits = _values(LIMITS, environment, mistakes)
+    values = _values(SETTINGS, environment, mistakes)
+    known = {variable.name for variable in SETTINGS + LIMITS}
+    strangers = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    mistakes.extend(Mistake(name, "", _unknown(name, known)) for name in strangers)
+    if values.get("discovery") and values.get("snapshot"):
+        mistakes.append(
+            Mistake("SIDEWINDER_SNAPSHOT", values["snapshot"], "SIDEWINDER_DISCOVERY is set too; choose one")
+        )
+    if mistakes:
+        raise Unusable(mistakes)
+    return Settings(**values, limits=Limits(**limits))
+
+
+def _values(table: tuple[Variable, ...], environment: Mapping[str, str], mistakes: list[Mistake]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable in table:
+        if (text := environment.get(variable.name)) is None:
+            continue
+        try:
+            values[variable.field] = msgspec.convert(text, variable.type, strict=False)
+        except msgspec.ValidationError as fault:
+            shown = "[redacted]" if variable.secret else text[:100]
+            why = str(fault).replace("`", "")
+            mistakes.append(Mistake(variable.name, shown, f"{why}. {_right(variable)}"))
+    return values
+
+
+def _right(variable: Variable) -> str:
+    default = "" if variable.secret or variable.default == "" else f" Without it: {_text(variable.default)}."
+    return f"Right is: {variable.description}{default}"
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    import difflib  # only a mistake pays for it
+
+    bare = {one.removeprefix(PREFIX): one for one in sorted(known)}
+    if near := difflib.get_close_matches(name.removeprefix(PREFIX), bare, n=1):
+        return f"no such setting; did you mean {bare[near[0]]}?"
+    return "no such setting; docs/reference/settings.md has all"
+
+
+def _text(value: object) -> str:
+    """A value as one would write it in the environment."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_KINDS = {int: "integer", float: "number", bool: "`true` or `false`", str: "text"}
+
+
+def _kind(variable: Variable) -> str:
+    """Type and bounds in words."""
+    kind, bounds = variable.type, {}
+    for meta in getattr(kind, "__metadata__", ()):
+        bounds.update({key: getattr(meta, key) for key in ("ge", "gt", "le") if getattr(meta, key, None) is not None})
+    kind = getattr(kind, "__origin__", kind)
+    while hasattr(kind, "__metadata__"):
+        kind = kind.__origin__
+    if kind not in _KINDS:
+        return ", ".join(f"`{choice}`" for choice in kind.__args__)
+    low = f"{bounds['ge']} to " if "ge" in bounds else f"above {bounds['gt']} to " if "gt" in bounds else ""
+    return f"{_KINDS[kind]}, {low}{bounds['le']}" if low else _KINDS[kind]
+
+
+def reference() -> str:
+    """docs/reference/settings.md."""
+    lines = [
+        "# Settings of the sidecar",
+        "",
+        "Read once from the environment at start. All mistakes are printed at once, before anything listens.",
+        "This page is written by `python -m sidewinder_sidecar.settings`; a test proves it in step.",
+    ]
+    for title, table in (("Process", SETTINGS), ("Limits", LIMITS)):
+        lines += ["", f"## {title}", "", "| variable | value | default | meaning |", "|---|---|---|---|"]
+        for variable in table:
+            default = f"`{_text(variable.default)}`" if variable.default != "" else "–"
+            lines.append(f"| `{variable.name}` | {_kind(variable)} | {default} | {variable.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_or_exit() -> Settings:
+    """The process's own environment; prints all mistakes and exits 2."""
+    try:
+        return read(os.environ)
+    except Unusable as fault:
+        for mistake in fault.mistakes:
+            sys.stderr.write(f"{mistake}\n")
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol, TypeAlias
 
 SLOTS_PER_SECOND = 64  # 15.6 ms: fine enough for a 25 ms backoff, coarse enough to cost nothing
@@ -38,8 +39,9 @@ class Wheel:
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Wheel:
-        """The wheel of a loop, on the loop's clock."""
-        return cls(loop.time, loop.call_later)
+        """The wheel of a loop. The clock is the one that loops count by, read anew: uvloop's own stands still for a
+        whole iteration and knows milliseconds only, too coarse for what is told about an exchange."""
+        return cls(monotonic, loop.call_later)
 
     def at(self, when: float, entry: Entry) -> Slot:
         """Have `entry.on_time` called once `when` has come. Returns the set to discard the entry from."""

@@ -1,11 +1,12 @@
 """The contract between operator and sidecar: what one sidecar must do, as frozen msgspec structs.
 
-The operator's `compile.project` writes these, `discovery` carries them (module `stream`), `plan.build` makes them fast.
-The consumer owns the contract: what is not in here, no sidecar can do. Imports nothing of ours. Unknown fields are
-refused.
+The operator's `compile.project` writes these, `discovery` carries them (module `stream`), `plan.build` makes them
+fast. The consumer owns the contract: what is not in here, no sidecar can do. Imports nothing of ours. Unknown fields
+are refused.
 
-A snapshot is a set of named resources. A name is `<kind>/<rest>`; the kind decides the type of the body (`RESOURCES`).
-References between resources are plain names without the kind, so that each can change without the others.
+A snapshot is a set of named resources. A name is `<kind>/<rest>`; the kind decides the type of the body
+(`RESOURCES`). References between resources are plain names without the kind, so that each can change without the
+others.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Routes as sent to a sidecar. Resource name: `route/<namespace>/<name>`. Times are seconds, strings are what goes on
-the wire.
+"""Routes as sent to a sidecar. Resource name: `route/<namespace>/<name>`. Times are seconds as numbers.
 
 Source of the matching rules: Gateway API HTTPRoute (precedence: exact path, longest prefix, regular expression,
-method, number
-of headers, number of query parameters, then the order of the routes in the ServiceSpec, then the order of rules).
+method, number of headers, number of query parameters, then the order of the routes in the ServiceSpec, then the order
+of rules).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
 
-S→C: begin, set, drop, commit, retired, ping, goodbye.   C→S: hello, want, ack, nack, seen, released, pong.
-A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers live per
+S→C: begin, set, drop, commit, retired, ping, goodbye.   C→S: hello, want, ack, nack, seen, released, pong. A
+transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers live per
 stream. What is not known is refused: the stream closes with the reason, the last good configuration serves on.
 """
 

@@ -1,10 +1,8 @@
 """What a request can be sent to. Resource names: `backend/<name>` and `endpoints/<ns>/<service>:<port>`.
 
 A BackendSpec is how to call (the client sections); an EndpointsSpec is who answers. They are resources of their own,
-or the
-churn of endpoints would never let a configuration settle. A policy on a route or rule gives a backend variant of its
-own,
-named `<ns>/<service>:<port>@<route ns>/<route>[/<rule>]`, that shares the endpoints.
+or the churn of endpoints would never let a configuration settle. A policy on a route or rule gives a backend variant
+of its own, named `<ns>/<service>:<port>@<route ns>/<route>[/<rule>]`, that shares the endpoints.
 """
 
 from __future__ import annotations

@@ -1,0 +1,125 @@
+"""Lines both ways over one HTTP/1.1 exchange: POST /discovery, chunked bodies that never end. Used by `stream` only.
+
+A small client of its own: an HTTP library would cost 13 MB for one request. Every read and every buffer is bounded,
+since nobody promises that the other end is the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidewinder_sidecar.snapshot.stream import LONGEST_LINE
+
+HEAD_LIMIT = 16384  # bytes of the answer's head
+PIECE = 65536  # bytes taken from the reader at once
+OPEN_SECONDS = 10.0  # to connect and to hear the answer's head
+SEND_SECONDS = 10.0  # for the other end to read what we send
+
+
+class Broken(Exception):
+    """The channel cannot be used (any more); says why."""
+
+
+class Channel:
+    """`read` gives one line without its newline; `send` sends whole lines."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._buffer = bytearray()
+        self._scanned = 0  # of the buffer: no newline before
+        self._left = 0  # of the current chunk
+
+    @classmethod
+    async def open(cls, path: str) -> Channel:
+        """Connect to a Unix socket and begin the exchange. Raises Broken."""
+        try:
+            return await asyncio.wait_for(cls._open(path), OPEN_SECONDS)
+        except TimeoutError:
+            raise Broken(f"{path}: no answer within {OPEN_SECONDS:g} s") from None
+        except OSError as fault:
+            raise Broken(f"{path}: {fault.strerror or fault}") from None
+
+    @classmethod
+    async def _open(cls, path: str) -> Channel:
+        reader, writer = await asyncio.open_unix_connection(path, limit=PIECE)
+        channel = cls(reader, writer)
+        try:
+            writer.write(
+                b"POST /discovery HTTP/1.1\r\nhost: discovery\r\ncontent-type: application/x-ndjson\r\n"
+                b"transfer-encoding: chunked\r\n\r\n"
+            )
+            await channel._head()
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    async def _head(self) -> None:
+        try:
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            raise Broken("the answer is no HTTP/1.1 head") from None
+        if len(head) > HEAD_LIMIT:
+            raise Broken("the answer's head is too long")
+        status, *rows = head[:-4].split(b"\r\n")
+        if not status.startswith(b"HTTP/1.1 "):
+            raise Broken(f"the answer is not HTTP/1.1: {status[:64]!r}")
+        if status[9:12] != b"200":
+            raise Broken(f"refused: {status[9:200].decode('latin-1')}")
+        fields = dict(row.lower().split(b":", 1) for row in rows if b":" in row)
+        if fields.get(b"transfer-encoding", b"").strip() != b"chunked":
+            raise Broken("the answer is not chunked")
+
+    async def read(self) -> bytes:
+        """The next line. Raises Broken at the end, for a line without one, and for what is no chunk. May be
+        cancelled."""
+        while (end := self._buffer.find(b"\n", self._scanned)) < 0:
+            self._scanned = len(self._buffer)
+            if self._scanned > LONGEST_LINE:
+                raise Broken(f"a line of more than {LONGEST_LINE} bytes")
+            self._buffer += await self._piece()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._scanned = 0
+        return line
+
+    async def _piece(self) -> bytes:
+        try:
+            while self._left == 0:
+                line = await self._reader.readuntil(b"\r\n")
+                if line != b"\r\n":  # else the end of the chunk before
+                    self._left = _size(line)
+            piece = await self._reader.read(min(self._left, PIECE))
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            raise Broken("closed by the other end") from None
+        except OSError as fault:
+            raise Broken(str(fault.strerror or fault)) from None
+        if not piece:
+            raise Broken("closed by the other end")
+        self._left -= len(piece)
+        return piece
+
+    async def send(self, lines: bytes) -> None:
+        """Send one or more whole lines. Raises Broken when the other end does not read."""
+        self._writer.write(b"%x\r\n%b\r\n" % (len(lines), lines))
+        try:
+            await asyncio.wait_for(self._writer.drain(), SEND_SECONDS)
+        except TimeoutError:
+            raise Broken(f"the other end has read nothing for {SEND_SECONDS:g} s") from None
+        except OSError as fault:
+            raise Broken(str(fault.strerror or fault)) from None
+
+    def close(self) -> None:
+        """Close at once; what waits to be sent is lost."""
+        self._writer.transport.abort()
+
+
+def _size(line: bytes) -> int:
+    """A chunk's size; extensions are passed over, the last chunk and its trailers are the end."""
+    digits = line[:-2].partition(b";")[0].strip()
+    if not 1 <= len(digits) <= 8 or digits.strip(b"0123456789abcdefABCDEF"):
+        raise Broken(f"no chunk size: {line[:32]!r}")
+    if (size := int(digits, 16)) == 0:
+        raise Broken("ended by the other end")
+    return size

@@ -1,0 +1,1 @@
+"""The side that faces the caller: sockets, connections, streams. They call the exchange; main makes them."""

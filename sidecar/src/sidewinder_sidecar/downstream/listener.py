@@ -1,0 +1,91 @@
+"""One listening socket: accepts callers up to the limit, knows its connections, drains them. Made and closed by main.
+
+main keeps one Listener per `plan.listeners` entry: `open` before the plan names it, `drain` when it is gone or the
+process ends. The socket is ours (not the loop's) so that "0.0.0.0", "::" and a port of 0 mean the same everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from sidewinder_sidecar.downstream.http1 import Connection
+from sidewinder_sidecar.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidewinder_sidecar.exchange import Proxy
+    from sidewinder_sidecar.messages import Caller, Peer
+
+BACKLOG = 4096  # connections the kernel holds for us: a burst of as many as we would take (the kernel caps it)
+
+
+class Listener:
+    """`open()`, then `drain()` and, once `connections` is empty or time is over, `close()`."""
+
+    __slots__ = ("_server", "address", "closed", "connections", "exchange", "name", "port", "proxy", "turned_away")
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        name: str,
+        address: str,
+        port: int,
+        exchange: Callable[[Caller, Proxy, str, Peer], Exchange] = Exchange,
+    ) -> None:
+        self.proxy = proxy
+        self.name = name
+        self.address = address
+        self.port = port  # 0 until open: then what the kernel chose
+        self.exchange = exchange
+        self.connections: set[Connection] = set()
+        self.turned_away = 0  # connections over the limit
+        self.closed = False  # no connection is taken any more
+        self._server: asyncio.AbstractServer | None = None
+
+    async def open(self) -> None:
+        """Bind and accept. Raises OSError, with the address in its text."""
+        try:
+            sock = _bind(self.address, self.port)
+        except OSError as error:
+            raise OSError(error.errno, f"listener {self.name}: {self.address}:{self.port}: {error.strerror}") from None
+        self.port = sock.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+
+    def drain(self) -> None:
+        """Accept no more; end each connection after what it is doing."""
+        self.closed = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    def close(self) -> None:
+        """End at once."""
+        self.drain()
+        for connection in tuple(self.connections):
+            connection.break_off()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Listener {self.name} {self.address}:{self.port} {state} {len(self.connections)} connections>"
+
+
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" takes IPv4 callers too, as in a dual-stack pod
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+        sock.bind((address, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,399 @@
+"""One request and its answer, from the first byte to the log line. Read it top to bottom.
+
+A downstream stream makes an Exchange and drives it as Serving; attempts at endpoints drive it as Receiver. It knows no
+HTTP/1: only the vocabulary of `messages`. Leaves decide (router, filters, balancing, retry); this file says what
+follows. No await, task or timer: the wheel calls `on_time`.
+
+What both sides promise: nothing is called back from inside `open` or `cancel`; a request of length 0 is whole with its
+head, any other is ended by one `send_end`; after `on_end`, `on_failure` or a response that is `ended`, the attempt is
+over and nothing more is asked of it; after its answer ended or `reset`, nothing more is asked of the caller. An answer
+may end before its request has: whoever reads that request drains a little of it or closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from sidewinder_sidecar.errors import TABLE, refusal, render
+from sidewinder_sidecar.fields import fields
+from sidewinder_sidecar.messages import NAMELESS, NOBODY, WAIT, Call, Reply, Request, Try
+from sidewinder_sidecar.proxy import Proxy
+from sidewinder_sidecar.replay import BOUND, Replay
+from sidewinder_sidecar.rescue import Rescue
+from sidewinder_sidecar.resilience import deadline
+from sidewinder_sidecar.router.route import Route, Share
+from sidewinder_sidecar.telemetry import trace
+from sidewinder_sidecar.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.fields import Fields
+    from sidewinder_sidecar.messages import Caller, Peer, Response, Wait
+    from sidewinder_sidecar.plan import Listener
+    from sidewinder_sidecar.upstream.endpoint import Endpoint
+
+__all__ = ["Exchange", "Proxy"]
+
+NAME = "sidewinder"  # in Proxy-Status
+PASS_THROUGH = Route("pass-through")  # to where no service is
+OUTSIDE = Share(None)  # its backend is made when it is called
+UNREAD = Request(b"", b"", b"", fields())  # what stands for a request that could not be parsed
+
+
+class Exchange(Rescue):
+    """See the module. `begin` starts it, `_finish` ends it, exactly once, whatever happens in between."""
+
+    __slots__ = ("cookie", "plan", "share", "steps")
+
+    def __init__(self, caller: Caller, proxy: Proxy, listener: str, peer: Peer) -> None:
+        self.listener = listener
+        self.peer = peer
+        self.request = UNREAD
+        self.attributes = self.captures = self.route = self.tries = self.waiting_on = None
+        self.backend = self.service = self.error = self.detail = ""
+        self.parent_id = self.request_id = self.span_id = self.trace_id = b""
+        self.sampled = False
+        self.replayable = True
+        self.ended = self.first_byte = self.started = 0.0
+        self.address = NAMELESS
+        self.bytes_in = self.bytes_out = self.retries = self.status = 0
+        self.caller = caller
+        self.proxy = proxy
+        self.plan = proxy.plan
+        self.share: Share | None = None
+        self.cookie: bytes | None = None
+        self.attempt = self.discarding = self.endpoint = self.target = self.replay = self.slot = self.tunnel = None
+        self.failed = ()
+        self.finished = self.request_ended = False
+        self.discarded = self.moved = self.stale = 0
+        self.steps: Iterator[Callable[[Call], Any]] | None = None
+        self.deadline = self.retry_at = self.stall_at = self.try_ends = inf
+
+    # 1. The request comes in.
+
+    def begin(self, request: Request, ended: bool) -> None:
+        """The head is here; `ended` when there is no body."""
+        self.request = request
+        self.request_ended = ended
+        proxy = self.proxy
+        proxy.running.add(self)
+        self.started = now = proxy.clock()
+        try:
+            self._receive(request, now)
+        except Exception:  # noqa: BLE001 (told to _bug)
+            self._bug()
+
+    def _receive(self, request: Request, now: float) -> None:
+        plan = self.plan
+        trace.start(self, plan.trace_percent)
+        if (listener := plan.listeners.get(self.listener)) is None:
+            return self._fail("draining", "the listener is gone")
+        for apply in listener.filters:
+            apply(self)
+        index = request.fields.index
+        if deadline.HEADER in index or deadline.GRPC in index:
+            self.deadline = now + asked if (asked := deadline.asked(request.fields)) is not None else inf
+        service = listener.known.get(request.authority) or listener.find(request.authority)
+        if service is None:
+            return self._pass_through(listener)
+        self.service = service.name
+        self.route = route = service.match(self) if request.upgrade != b"connect" else service.direct
+        if route is None:
+            return self._fail("no_route", f"no rule of {service.name} matches the request")
+        if (limit := route.request_timeout) is not None and now + limit < self.deadline:
+            self.deadline = now + limit
+        self._walk(iter(route.filters))
+
+    def _pass_through(self, listener: Listener) -> None:
+        """No service owns the authority: dial it as it is, where that is allowed."""
+        to = listener.outside(self.request.authority, self.plan.listeners)
+        if isinstance(to, Reply):
+            return self._reply(to)
+        self.target = self.proxy.fleet.dial(*to)
+        if self.target is None:
+            return self._fail("overloaded", "too many hosts that no service owns are in use")
+        self.route = PASS_THROUGH
+        self.share = OUTSIDE
+        self.backend = self.target.service
+        self._first_try()
+
+    # 2. Filters: one walk over the rule's, one over the chosen backend's. The iterator is the continuation.
+
+    def _walk(self, steps: Iterator[Callable[[Call], Reply | Wait | None]]) -> None:
+        for apply in steps:
+            if (verdict := apply(self)) is not None:
+                if verdict is not WAIT:
+                    return self._reply(verdict)  # type: ignore[arg-type]  # the only Wait is WAIT
+                self.steps = steps
+                self.caller.pause()
+                return self._look_again()
+        if self.share is None:
+            self._choose()
+        else:
+            self._first_try()
+
+    def resume(self, verdict: Reply | None = None) -> None:
+        """A filter that waited has its answer."""
+        if (steps := self.steps) is None:
+            return
+        self.steps = self.waiting_on = None
+        self._safely(self._walk, steps) if verdict is None else self._safely(self._reply, verdict)
+        if self.steps is None and not self.finished and not self.request_ended:
+            self.caller.resume()
+
+    # 3. One backend of the rule, one endpoint of the backend.
+
+    def _choose(self) -> None:
+        route = self.route
+        assert route is not None
+        share = route.only or self._draw(route)
+        if share is None:
+            return self._fail("no_backend")
+        self.share = share
+        if (backend := share.backend) is None:
+            return self._fail("invalid_backend", share.invalid)
+        self.target = backend
+        self.backend = backend.service
+        if share.filters:
+            return self._walk(iter(share.filters))
+        self._first_try()
+
+    def _draw(self, route: Route) -> Share | None:
+        if (sticky := route.stickiness) is None:
+            return route.split.draw()
+        if (known := sticky.find(self.request.fields)) is not None:
+            return known
+        if (drawn := route.split.draw()) is not None:
+            self.cookie = sticky.mark(drawn, self.request)
+        return drawn
+
+    def _first_try(self) -> None:
+        route, target = self.route, self.target
+        assert route is not None
+        assert target is not None
+        now = self.proxy.clock()
+        if (endpoint := target.pick(now)) is None:
+            return self._fail("no_endpoints", f"{target.name} has no endpoint that is ready")
+        if not self.request_ended:
+            if self.replay is None and route.retry.allows(self.request) and (self.request.length or 0) <= BOUND:
+                self.replay = Replay()
+            self.replayable = self.replay is not None
+        self._open(endpoint, now)
+        if self.replay is not None and not route.retry.allows(self.request):
+            self.replay = None  # it held what came while a filter waited
+            self.replayable = False
+
+    def _open(self, endpoint: Endpoint, now: float) -> bool:
+        """One try, with the time that is left and a span of its own. True if it takes more of a body at once."""
+        ends = self.deadline
+        if (limit := self.route.backend_timeout) is not None and now + limit < ends:  # type: ignore[union-attr]
+            ends = now + limit
+        self.try_ends = ends
+        if ends != inf:
+            if ends - now < deadline.SHORTEST:
+                self._fail("deadline", "no time was left for a try")
+                return False
+            deadline.write(self.request.fields, ends - now)
+        span_id = trace.stamp(self)
+        self.endpoint = endpoint
+        self.address = endpoint.address
+        if self.sampled:
+            self.tries = [*(self.tries or ()), Try(endpoint.address, now, span_id)]
+        self.stall_at = stall_at = now + self.proxy.limits.stall_seconds
+        self.slot = self.proxy.wheel.at(ends if ends < stall_at else stall_at, self)
+        self.attempt = attempt = endpoint.open(self.request, self)
+        if self.replay is not None and not self.replay.play(attempt):
+            self.caller.pause()
+            return False
+        return True
+
+    # 4. The request's body goes up, as fast as the endpoint takes it.
+
+    def on_request_data(self, data: bytes) -> None:
+        """A part of the request's body, or a tunnel's bytes."""
+        if self.finished:
+            return
+        self.bytes_in += len(data)
+        if self.attempt is None and self.replay is None and self.tunnel is None:
+            self.replay = Replay()  # a filter waits, or the way is being chosen
+        if self.replay is not None and not self.replay.keep(data):
+            self.replay = None
+            self.replayable = False
+            if self.attempt is None:
+                return self._fail("body_too_large", "more of the body came than can be kept until it can be sent")
+        if self.attempt is not None and not self.attempt.send_data(data):
+            self.caller.pause()
+
+    def on_request_end(self, trailers: Fields | None) -> None:
+        """The request is whole; in a tunnel, the caller sends no more."""
+        if self.finished:
+            return
+        self.request_ended = True
+        if self.replay is not None:
+            self.replay.end(trailers)
+        if self.attempt is not None:
+            self.attempt.send_end(trailers)
+        if self.tunnel is not None:
+            self.tunnel.caller_ended = True
+            if self.tunnel.has_ended():
+                self.attempt = None
+                self._finish()
+
+    def on_writable(self) -> None:
+        """The endpoint takes more."""
+        if not self.finished:
+            self.caller.resume()
+
+    # 5. The answer comes back.
+
+    def on_informational(self, response: Response) -> None:
+        """100 or 103."""
+        if self.attempt is not None and not self.status:
+            self.caller.send_informational(response)
+
+    def on_response(self, response: Response, ended: bool) -> None:
+        """The answer's head; `ended` when nothing follows it."""
+        try:
+            self._respond(response, ended)
+        except Exception:  # noqa: BLE001 (told to _bug)
+            self._bug()
+
+    def _respond(self, response: Response, ended: bool) -> None:
+        route, share = self.route, self.share
+        assert route is not None
+        assert share is not None
+        if response.status in route.retry.codes and self._retries_answer(response, ended):
+            return
+        self.status = response.status
+        if share.response_filters or route.response_filters or self.cookie is not None:
+            self._edit(response, (*share.response_filters, *route.response_filters))
+        if ended:
+            self.attempt = None
+        self.caller.send_head(response, ended)
+        self.first_byte = self.proxy.clock()
+        if ended:
+            self._finish()
+
+    def _edit(self, response: Response, filters: tuple[Callable[[Call, Response], None], ...]) -> None:
+        for apply in filters:
+            apply(self, response)
+        if self.cookie is not None:
+            response.fields.add(b"set-cookie", b"set-cookie", self.cookie)
+
+    def on_data(self, data: bytes) -> None:
+        """A part of the answer, or a tunnel's bytes."""
+        if self.discarding is not None:
+            return self._discard(len(data))
+        self.bytes_out += len(data)
+        if not self.caller.send_data(data) and self.attempt is not None:
+            self.attempt.pause()
+
+    def on_end(self, trailers: Fields | None) -> None:
+        """The answer is whole; in a tunnel, the upstream sends no more."""
+        if self.discarding is not None:
+            self.discarding = None
+            return
+        if (tunnel := self.tunnel) is not None:
+            tunnel.upstream_ended = True
+            self.caller.send_end()
+            if not tunnel.has_ended():
+                return
+        self.attempt = None
+        if tunnel is None:
+            self.caller.send_end(trailers)
+        self._finish()
+
+    def on_caller_writable(self) -> None:
+        """The caller takes more."""
+        if self.attempt is not None:
+            self.attempt.resume()
+
+    def on_tunnel(self, response: Response) -> None:
+        """Both sides speak something else from here on. Only idleness ends it."""
+        self._safely(self._open_tunnel, response)
+
+    def _open_tunnel(self, response: Response) -> None:
+        route, share = self.route, self.share
+        assert route is not None
+        assert share is not None
+        self.status = response.status
+        self._edit(response, (*share.response_filters, *route.response_filters))
+        self.tunnel = Tunnel(self.proxy.limits.tunnel_idle_seconds)
+        self.request_ended = False
+        self.replay = None
+        self.deadline = self.try_ends = inf
+        self._look_again()
+        self.first_byte = self.proxy.clock()
+        self.caller.open_tunnel(response)
+
+    # 6. The end: an answer of our own, a caller that went away, a bug. `_finish` is behind all of them.
+
+    def refuse(self, error: str, detail: str, request: Request | None) -> None:
+        """The caller's protocol is broken: before `begin`, or in the middle of the body."""
+        if self.finished:
+            return
+        if request is not None:
+            self.request = request
+        if not self.started:
+            self.started = self.proxy.clock()
+        self.request_ended = True
+        self._fail(error, detail)
+
+    def abort(self, error: str, detail: str = "") -> None:
+        """The proxy will not wait any longer (the drain time is over)."""
+        if not self.finished:
+            self._fail(error, detail)
+
+    def on_caller_gone(self, error: str) -> None:
+        """Nobody is there any more to be answered."""
+        if not self.finished:
+            self.error, self.status = error, self.status or TABLE["caller_gone"].status
+            self._finish()
+
+    def _fail(self, error: str, detail: str = "") -> None:
+        if not self.first_byte:
+            return self._reply(refusal(error, detail))
+        self.error = error
+        self.detail = detail or TABLE[error].meaning
+        self.caller.reset(error)
+        self._finish()
+
+    def _reply(self, reply: Reply) -> None:
+        self.status, self.error, self.detail = reply.status, reply.error, reply.detail
+        response, body = render(reply, self.request, NAME)
+        if not reply.error and self.route is not None:
+            self._edit(response, self.route.response_filters)
+        self.caller.send_head(response, not body)
+        self.first_byte = self.proxy.clock()
+        if body:
+            self.bytes_out = len(body)
+            self.caller.send_data(body)
+            self.caller.send_end()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.finished:
+            return
+        self.finished = True
+        self.ended = self.proxy.clock()
+        for attempt in (self.attempt, self.discarding):
+            if attempt is not None:
+                attempt.cancel(self.error)
+        if self.waiting_on is not None:
+            self.waiting_on.cancel()
+        if self.slot is not None:
+            self.slot.discard(self)
+        if self.tries and not self.tries[-1].ended:
+            self._end_try(self.status, self.error)
+        self.attempt = self.discarding = self.steps = self.waiting_on = self.slot = self.replay = None
+        self.caller = NOBODY  # or caller and exchange would keep each other
+        self.proxy.running.discard(self)
+        try:
+            self.proxy.record(self)
+        except Exception:  # noqa: BLE001 (told to _bug)
+            self._bug()
+
+    def __repr__(self) -> str:
+        where = next((state for state in ("finished", "tunnel", "steps", "attempt") if getattr(self, state)), "between")
+        return f"<Exchange {self.request!r} {where} {self.status} {self.error} {self.retries} retries>"

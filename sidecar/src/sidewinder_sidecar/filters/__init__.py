@@ -1,0 +1,44 @@
+"""What may happen to a request on its way: one policy, one file. plan.build asks here for a rule's filters, in ORDER.
+
+`ORDER` lists the sections of ApiPolicy in the order in which they run; a rule's own filters run as written, at the
+place of RULE. A feature that is off is not in the tuple and costs nothing. Always on, before all of these, are
+request_id and forwarded: the exchange calls them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sidewinder_sidecar.filters import direct_response, headers, redirect, rewrite
+from sidewinder_sidecar.messages import Call, Reply, Response, Wait
+from sidewinder_sidecar.snapshot.filters import (
+    DirectResponse,
+    FilterSpec,
+    Redirect,
+    RequestHeaders,
+    ResponseHeaders,
+    Rewrite,
+)
+
+RULE = "rule"
+ORDER: tuple[str, ...] = (RULE,)
+
+
+def request_filter(spec: FilterSpec, prefix: bytes) -> Callable[[Call], Reply | Wait | None] | None:
+    """What a filter does to a request; None if nothing. Raises ValueError for what cannot be done."""
+    match spec:
+        case RequestHeaders():
+            return headers.request(spec)
+        case Redirect():
+            return redirect.build(spec, prefix)
+        case Rewrite():
+            return rewrite.build(spec, prefix)
+        case DirectResponse():
+            return direct_response.build(spec)
+        case ResponseHeaders():
+            return None
+
+
+def response_filter(spec: FilterSpec) -> Callable[[Call, Response], None] | None:
+    """What a filter does to a response; None if nothing. Raises ValueError for what cannot be done."""
+    return headers.response(spec) if isinstance(spec, ResponseHeaders) else None

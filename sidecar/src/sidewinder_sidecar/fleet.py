@@ -1,0 +1,137 @@
+"""State that outlives a plan: backends with their endpoints, pools and budgets. Swapped plans stand on it.
+
+`plan.build` only reads it and says what it wants; `adopt` follows in one step, together with the plan's swap. What is
+gone retires, what stays is the same object with new weight, zone and readiness, so that a count or a pool is never lost
+to a configuration change. Endpoints are known by (backend, pod uid or address, address, port): a reused IP inherits
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, EndpointsSpec
+from sidewinder_sidecar.upstream.backend import Backend, Key
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.upstream.endpoint import Endpoint
+    from sidewinder_sidecar.wheel import Wheel
+
+OUTSIDE = 256  # hosts dialled at a time that no service owns: a browser has a few dozen, a port scanner thousands
+OUTSIDE_SECONDS = 60.0  # an outside host that nobody asked for this long is forgotten
+RETIRED_AT_ONCE = 200  # endpoints a turn: closing a connection costs 20 µs, the loop must not be held for long
+
+Sources: TypeAlias = tuple[BackendSpec, EndpointsSpec]
+MakeEndpoint: TypeAlias = Callable[[EndpointSpec, float], "Endpoint"]  # with the connect timeout
+
+
+class Wanted:
+    """What a plan needs of one backend. `endpoints` is None when it is in line already."""
+
+    __slots__ = ("backend", "endpoints", "sources", "updates")
+
+    def __init__(
+        self,
+        backend: Backend,
+        sources: Sources,
+        endpoints: Mapping[Key, Endpoint] | None = None,
+        updates: tuple[tuple[Endpoint, EndpointSpec], ...] = (),
+    ) -> None:
+        self.backend = backend
+        self.sources = sources
+        self.endpoints = endpoints
+        self.updates = updates
+
+
+class Fleet:
+    """`make` builds an endpoint; it must not connect before it is asked to open."""
+
+    __slots__ = ("_leaving", "_outside", "backends", "make", "wheel")
+
+    def __init__(self, wheel: Wheel, make: MakeEndpoint) -> None:
+        self.wheel = wheel
+        self.make = make
+        self.backends: dict[str, Backend] = {}
+        self._outside: OrderedDict[tuple[str, int], tuple[Backend, float]] = OrderedDict()  # least recently used first
+        self._leaving: deque[Endpoint] = deque()
+
+    def adopt(self, wanted: Mapping[str, Wanted]) -> None:
+        """Be what a plan needs. Does not wait and does not fail."""
+        now = self.wheel.clock()
+        for name in self.backends.keys() - wanted.keys():
+            gone = self.backends[name]
+            self._leaving.extend(gone.endpoints.values())
+            gone.serve(gone.sources, {}, now)
+        for want in wanted.values():
+            if want.endpoints is not None:
+                backend = want.backend
+                stays = want.endpoints
+                self._leaving.extend(old for key, old in backend.endpoints.items() if stays.get(key) is not old)
+                for endpoint, spec in want.updates:
+                    endpoint.update(spec)
+                backend.serve(want.sources, stays, now)
+        self.backends = {name: want.backend for name, want in wanted.items()}
+        self._retire()
+
+    def dial(self, host: str, port: int) -> Backend | None:
+        """A backend for a host that no service owns; None when too many are in use."""
+        now = self.wheel.clock()
+        if (known := self._outside.get((host, port))) is not None:
+            backend = known[0]
+            self._outside[host, port] = (backend, now)
+            self._outside.move_to_end((host, port))
+            return backend
+        if len(self._outside) >= OUTSIDE and not self._forget(now, 1):
+            return None
+        name = f"{host}:{port}"
+        spec = EndpointSpec(uid=host, address=host, port=port)
+        sources = (
+            BackendSpec(name=name, endpoints=name, service="outside"),
+            EndpointsSpec(name=name, endpoints=(spec,)),
+        )
+        backend = Backend(name, sources, now)
+        backend.serve(sources, {(host, host, port): self.make(spec, sources[0].connect_timeout)}, now)
+        if not self._outside:
+            self.wheel.at(now + OUTSIDE_SECONDS, self)
+        self._outside[host, port] = (backend, now)
+        return backend
+
+    def on_time(self, now: float) -> None:
+        """The wheel: go on retiring, forget the outside hosts that nobody uses."""
+        self._retire()
+        if self._outside:
+            self._forget(now - OUTSIDE_SECONDS, OUTSIDE)
+        if self._outside:
+            self.wheel.at(now + OUTSIDE_SECONDS, self)
+
+    def _retire(self) -> None:
+        for _ in range(min(RETIRED_AT_ONCE, len(self._leaving))):
+            self._leaving.popleft().retire()
+        if self._leaving:
+            self.wheel.at(self.wheel.clock(), self)
+
+    def _forget(self, before: float, most: int) -> int:
+        """Outside hosts that rest since `before` or longer; returns how many went."""
+        idle = [
+            key
+            for key, (backend, used) in self._outside.items()
+            if used <= before and not any(endpoint.active for endpoint in backend.endpoints.values())
+        ][:most]
+        for key in idle:
+            backend, _ = self._outside.pop(key)
+            for endpoint in backend.endpoints.values():
+                endpoint.retire()
+        return len(idle)
+
+    def close(self) -> None:
+        """The process ends: every idle connection goes."""
+        backends = (*self.backends.values(), *(backend for backend, _ in self._outside.values()))
+        for endpoint in (*self._leaving, *(one for backend in backends for one in backend.endpoints.values())):
+            endpoint.retire()
+        self._leaving.clear()
+
+    def __repr__(self) -> str:
+        endpoints = sum(len(backend.endpoints) for backend in self.backends.values())
+        return f"<Fleet {len(self.backends)} backends, {endpoints} endpoints, {len(self._outside)} outside>"

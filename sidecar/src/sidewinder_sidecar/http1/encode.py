@@ -1,0 +1,176 @@
+"""Heads, chunks and trailers to bytes. Called by both connections; every byte of HTTP/1 that leaves comes from here.
+
+What was received and judged goes out as it came (`Fields.source`) where nobody edited it; what we or a configuration
+added is checked for bytes that would end a line. Framing is written here alone, from `length`: a field of that name set
+by anybody else does not get out.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from sidewinder_sidecar.fields import Fields, Row
+from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE
+from sidewinder_sidecar.messages import Request, Response
+
+LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_LINES = {status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+_VISIBLE = bytes(range(0x21, 0x7F))
+_TEXT = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# Written here or for one hop only: in a field that somebody added they are left out.
+_OURS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_EXPECTS_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6: say 0 where there could be a body
+_BODILESS = frozenset((*range(100, 200), 204, 304))
+_names: set[bytes] = set()  # of fields that somebody added, known to be tokens; emptied when full
+_NAMES = 1024
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class Unsendable(ValueError):
+    """A target or field that would not parse as what it is: an error of a filter or template, not of a peer."""
+
+
+def request_head(request: Request) -> bytes:
+    """The whole head, as HTTP/1.1. Raises Unsendable."""
+    fields = request.fields
+    method, target, length = request.method, request.target, request.length
+    if target is not request.received and (not target or target.translate(None, _VISIBLE)):
+        raise Unsendable("the target has a space, control or non-ASCII byte")
+    index = fields.index
+    told = b"content-length" in index and _tells(fields, length)
+    if fields.source is not None and not fields.dropped:
+        parts = [method, b" ", target, b" HTTP/1.1", fields.source]
+        if fields.added:
+            parts.append(_lines(fields.added))
+    else:
+        parts = [method, b" ", target, b" HTTP/1.1", *_block(fields)]
+    if b"host" not in index:
+        parts.append(b"Host: %b\r\n" % request.authority)
+    if length is None:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif not told and (length or method in _EXPECTS_BODY):
+        parts.append(b"Content-Length: %d\r\n" % length)
+    if request.upgrade and request.upgrade != b"connect":
+        parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % request.upgrade)
+    elif b"te" in index:
+        parts.append(b"Connection: te\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def response_head(response: Response, ended: bool, request: Request | None, keep: bool) -> tuple[bytes, int]:
+    """The whole head and how the body will end. `keep` is whether the connection may be kept. Raises Unsendable.
+
+    An unknown length is chunked, or for HTTP/1.0 the connection's end.
+    """
+    fields = response.fields
+    status, length = response.status, response.length
+    minor, method = (1, b"") if request is None else (request.minor, request.method)
+    if (
+        (keep and minor and not ended and length and fields.source is not None)
+        and not (fields.added or fields.dropped or status in _BODILESS or method == b"HEAD")
+        and fields.index.get(b"content-length") == b"%d" % length
+    ):
+        line = _LINES.get(status)
+        if line is None or not line.endswith(response.reason):
+            line = _status_line(response)
+        return b"".join((line, fields.source, b"\r\n")), LENGTH  # as it came: the common case of what follows
+    tail = b""
+    if status == 204 or status < 200:
+        ending = NONE
+        fields.remove(b"content-length")
+    elif status == 304 or method == b"HEAD":
+        ending = NONE  # Content-Length, where it is told, is that of the body that is not sent
+        if fields.source is None or fields.added:
+            _tells(fields, length)
+    else:
+        if ended:
+            length = 0
+        ending = LENGTH if length is not None else CHUNKED if minor else CLOSE
+        told = _tells(fields, length)
+        if ending == CHUNKED:
+            tail = b"Transfer-Encoding: chunked\r\n"
+        elif ending == LENGTH and not told:
+            tail = b"Content-Length: %d\r\n" % (length or 0)
+    if not keep or ending == CLOSE:
+        tail += b"Connection: close\r\n"
+    elif not minor:
+        tail += b"Connection: keep-alive\r\n"
+    return b"".join((_status_line(response), *_block(fields), tail, b"\r\n")), ending
+
+
+def informational(response: Response) -> bytes:
+    """A 1xx head."""
+    response.fields.remove(b"content-length")
+    return b"".join((_status_line(response), *_block(response.fields), b"\r\n"))
+
+
+def tunnel_head(response: Response, request: Request) -> bytes:
+    """The answer that turns the connection into a tunnel: 101, or 200 to CONNECT."""
+    response.fields.remove(b"content-length")
+    if request.upgrade == b"connect":
+        return b"".join((_status_line(response), *_block(response.fields), b"\r\n"))
+    tail = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % request.upgrade
+    return b"".join((_status_line(response), *_block(response.fields), tail))
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk; never the last."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Fields | None) -> bytes:
+    """The body's end, with its trailers."""
+    if trailers is None:
+        return LAST_CHUNK
+    return b"".join((b"0", *_block(trailers), b"\r\n"))
+
+
+def _status_line(response: Response) -> bytes:
+    line = _LINES.get(response.status)
+    reason = response.reason
+    if line is None or (reason and not line.endswith(reason)):
+        if not 100 <= response.status <= 999 or reason.translate(None, _TEXT):
+            raise Unsendable("the status line has a control byte or no status")
+        return b"HTTP/1.1 %d %b" % (response.status, reason)
+    return line
+
+
+def _tells(fields: Fields, length: int | None) -> bool:
+    """Whether the fields themselves tell this length, once. A Content-Length that says anything else is removed."""
+    value = fields.index.get(b"content-length")
+    if value is None:
+        return False
+    if length is not None and value == b"%d" % length and (not fields.added or len(fields.all(b"content-length")) == 1):
+        return True
+    fields.remove(b"content-length")
+    return False
+
+
+def _block(fields: Fields) -> list[bytes]:
+    """The field lines, from the line break that ends the first line to the one that ends the last field."""
+    dropped = fields.dropped
+    if (source := fields.source) is None:  # not from a caller or upstream, or rewritten: nobody vouches for it
+        rows = list(fields)
+        return [b"\r\n", _lines(rows)]
+    if dropped:
+        source = b"\r\n%b" % b"".join([b"%b: %b\r\n" % row[1:] for row in fields.rows if row[0] not in dropped])
+    return [source, _lines(fields.added)] if fields.added else [source]
+
+
+def _lines(rows: list[Row]) -> bytes:
+    lines = [b"%b: %b\r\n" % row[1:] for row in rows if row[0] not in _OURS]
+    block = b"".join(lines)
+    if block.translate(None, _TEXT) != b"\r\n" * len(lines):
+        raise Unsendable("a field has a control byte")
+    for row in rows:
+        if row[1] not in _names:
+            if not _TOKEN.fullmatch(row[1]):
+                raise Unsendable(f"{row[1]!r} is no field name")
+            if len(_names) >= _NAMES:
+                _names.clear()
+            _names.add(row[1])
+    return block

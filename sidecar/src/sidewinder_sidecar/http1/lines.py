@@ -1,0 +1,119 @@
+"""Field lines: split by httptools, cleared of what is hop-by-hop. Shared by request_head and response_head.
+
+Only whole heads come here and nothing is kept between two of them: one parser serves the process. httptools judges the
+bytes of names and values and that every line ends properly; what they mean is judged by us alone.
+
+Connection may nominate any field but those that framing, routing or identity rest on (`_KEPT`): they stay.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from httptools import HttpResponseParser
+
+from sidewinder_sidecar.fields import Fields, Row
+
+END = b"\r\n\r\n"
+
+# How a body ends, as a receiver and a sender tell it.
+LENGTH, CHUNKED, CLOSE, NONE = range(4)
+
+# Fields that speak of the connection or of framing: any of them takes the slow path.
+SPECIAL = frozenset((
+    b"connection", b"content-length", b"expect", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
+    b"upgrade",
+))  # fmt: skip
+LENGTH_ONLY = SPECIAL - {b"content-length"}
+_HOP = SPECIAL - {b"content-length", b"expect"}
+# What Connection cannot take away: a caller would use it to hide its address, or the next hop's authentication.
+_KEPT = frozenset((
+    b"age", b"authorization", b"baggage", b"cache-control", b"cookie", b"date", b"expect", b"forwarded",
+    b"grpc-timeout", b"host", b"idempotency-key", b"location", b"origin", b"proxy-authorization", b"proxy-status",
+    b"range", b"set-cookie", b"trailer", b"traceparent", b"tracestate", b"vary", b"via", b"www-authenticate",
+    b"x-real-ip", b"x-request-deadline", b"x-request-id",
+))  # fmt: skip
+_KEPT_PREFIXES = (b"access-control-", b"content-", b"if-", b"sec-", b"x-forwarded-")
+
+# A control byte, a lone LF, or a CR that no LF follows; a CR at the very end is not judged yet.
+_BAD_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+LISTED = re.compile(rb"[ \t]*,[ \t]*")
+SMALL = 1024  # bytes: no limit can be set lower, so that smaller heads need not be measured
+FEW = 8  # fields: the same
+_NO_BODY = b"HTTP/1.1 204 \r\n"
+_LONGEST_LENGTH = 18  # digits: below 2⁶³ in everybody's arithmetic
+
+
+class _Splitter:
+    """Field lines to rows. Only they reach httptools, behind a status line of ours, for which no field means a body."""
+
+    __slots__ = ("_parser", "_rows", "spent")
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._parser: Any = None
+        self.spent = True  # the last head broke the parser or, by a Connection field, closed it
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._rows.append((name.lower(), name, value.rstrip()))  # httptools leaves white space at the end
+
+    def split(self, head: bytes, end: int) -> list[Row]:
+        """The fields of a head whose first line ends at `end`. Raises HttpParserError."""
+        if self.spent:
+            self._parser = HttpResponseParser(self)
+        self.spent = True
+        rows: list[Row] = []
+        self._rows = rows
+        self._parser.feed_data(_NO_BODY + head[end + 2 :])
+        return rows
+
+
+splitter = _Splitter()
+
+
+def bad_byte(seen: bytes) -> int:
+    """Where the first byte is that no head may hold; the length if there is none."""
+    found = _BAD_BYTE.search(seen)
+    return found.start() if found else len(seen)
+
+
+def content_length(value: bytes, fields: Fields) -> int | None:
+    """Digits only, once; leading zeros are rewritten. None for anything else."""
+    if not value.isdigit() or len(value) > _LONGEST_LENGTH:  # bytes: ASCII digits only
+        return None
+    if len(fields.index) != len(fields.rows) and len(fields.all(b"content-length")) > 1:
+        return None
+    if value[:1] == b"0" and value != b"0":
+        plain = b"%d" % int(value)
+        fields.rows = [(row[0], row[1], plain) if row[0] == b"content-length" else row for row in fields.rows]
+        fields.index[b"content-length"] = plain
+        fields.source = None
+    return int(value)
+
+
+def options(fields: Fields) -> set[bytes]:
+    """Connection's tokens, in lower case; Proxy-Connection is not listened to."""
+    found: set[bytes] = set()
+    for value in fields.all(b"connection"):
+        found.update(LISTED.split(value.lower()))
+    return found
+
+
+def strip(fields: Fields, nominated: set[bytes], more: tuple[bytes, ...] = ()) -> None:
+    """Take the hop-by-hop fields out of rows, index and source."""
+    gone = {name for name in nominated if name not in _KEPT and not name.startswith(_KEPT_PREFIXES)}
+    gone.update(_HOP, more)
+    source = fields.source
+    kept: list[Row] = []
+    for row in fields.rows:
+        if row[0] not in gone:
+            kept.append(row)
+        elif source is not None:
+            # A whole line goes; where it is not written the plain way, the fields are written anew.
+            line = b"\r\n%b: %b\r\n" % row[1:]
+            source = source.replace(line, b"\r\n", 1) if line in source else None
+    fields.rows = kept
+    fields.source = source
+    for name in gone:
+        fields.index.pop(name, None)

@@ -1,0 +1,49 @@
+"""`sidewinder-sidecar`: the process. No subcommand is the proxy itself; later ones run once and end.
+
+Read `process.Process.run` for the recipe.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from sidewinder_sidecar.settings import read_or_exit
+from sidewinder_sidecar.telemetry.writer import Handler, Writer
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script."""
+    words = sys.argv[1:] if arguments is None else arguments
+    command = COMMANDS.get(" ".join(words))
+    if command is None:
+        sys.stderr.write(
+            f"sidewinder-sidecar: takes no arguments, not {' '.join(words)!r}; settings are SIDEWINDER_*\n"
+        )
+        raise SystemExit(2)
+    raise SystemExit(command())
+
+
+def proxy() -> int:
+    """Serve until SIGTERM; the exit status."""
+    settings = read_or_exit()
+    writer = Writer(2)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[Handler(writer)], force=True)
+    # Only now, so that a mistake in the environment is told before anything heavy is loaded.
+    import uvloop
+
+    from sidewinder_sidecar.main import memory, process
+
+    memory.tune()
+    try:
+        uvloop.run(process.serve(settings))
+    except process.Unable as fault:
+        return process.unable(fault)
+    finally:
+        writer.close(1.0)
+    return 0
+
+
+# what is said on the command line → what is done; later `ask` and `capture`
+COMMANDS: dict[str, Callable[[], int]] = {"": proxy}

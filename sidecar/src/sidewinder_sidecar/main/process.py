@@ -1,0 +1,233 @@
+"""The recipe: one process from its settings to its last line. Run by `main.main` on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+
+from sidewinder_sidecar.admin import Door
+from sidewinder_sidecar.discovery import keep
+from sidewinder_sidecar.discovery.stream import Discovery
+from sidewinder_sidecar.discovery.transaction import Held, Refusal
+from sidewinder_sidecar.exchange import Proxy
+from sidewinder_sidecar.fleet import Fleet
+from sidewinder_sidecar.main import pages
+from sidewinder_sidecar.main.configure import Configuration, load
+from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.main.memory import Trimmer
+from sidewinder_sidecar.main.supervise import Supervisor, every
+from sidewinder_sidecar.settings import Settings
+from sidewinder_sidecar.telemetry.access_log import AccessLog
+from sidewinder_sidecar.telemetry.metrics import Metrics
+from sidewinder_sidecar.telemetry.record import Recorder
+from sidewinder_sidecar.telemetry.spans import Spans, Target
+from sidewinder_sidecar.telemetry.writer import Writer
+from sidewinder_sidecar.upstream.endpoint import Endpoint
+from sidewinder_sidecar.wheel import Wheel
+
+log = logging.getLogger("sidewinder")
+
+LOOPBACK = "127.0.0.1"
+TELL_SECONDS = 2.0  # at the end, for a slow log or receiver
+LOOK_SECONDS = 0.02  # how often a drain looks whether it is over
+
+
+class Unable(Exception):
+    """The process cannot start; says why."""
+
+
+class Process:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.began = time.time()
+        # what is told
+        self.metrics = Metrics()
+        self.recorder = Recorder(self.metrics, self._access_log(), self._spans())
+        # what serves
+        limits = settings.limits
+        wheel = Wheel.of(asyncio.get_running_loop())
+        fleet = Fleet(wheel, lambda spec, connect_timeout: Endpoint(spec, limits, wheel, connect_timeout))
+        self.proxy = Proxy(fleet, wheel, self.recorder, limits)
+        self.listeners = Listeners(self.proxy)
+        # what it is told to do
+        self.configuration = Configuration(self.proxy, self.listeners)
+        self.source = ""
+        self.discovery: Discovery | None = None
+        self.keeper: keep.Keeper | None = None
+        # what watches
+        self.supervisor = Supervisor()
+        self.trimmer = Trimmer(lambda: self.listeners.connections, limits.upstream_idle_seconds)
+        self.probe = Door({})
+        self.admin = Door({}, loopback=True)
+        self.leave = asyncio.Event()
+        self.hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal, drain, say the last words. Raises Unable."""
+        self._hear_signals()
+        if self.settings.discovery:
+            await self._configure_by_discovery()
+        elif self.settings.snapshot:
+            await self._configure_by_file()
+        await self._open_doors()
+        self.supervisor.start("flush", lambda: every(1.0, self.tick))
+        await self.leave.wait()
+        await self.drain()
+        await self.supervisor.stop()
+        if self.keeper is not None:
+            await self.keeper.flush()
+        self.probe.close()
+        self.admin.close()
+
+    # 1. What is told.
+
+    def _access_log(self) -> AccessLog | None:
+        where = self.settings.access_log
+        if where == "off":
+            return None
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = {"stdout": 1, "stderr": 2}.get(where) or os.open(where, flags, 0o640)
+        except OSError as fault:
+            raise Unable(f"SIDEWINDER_ACCESS_LOG={where!r}: {fault.strerror}") from None
+        return AccessLog(Writer(descriptor), self.settings.access_log_query)
+
+    def _spans(self) -> Spans | None:
+        settings = self.settings
+        if not settings.otlp_endpoint:
+            return None
+        return Spans(self._target, settings.span_queue, settings.access_log_query)
+
+    def _target(self) -> Target:
+        proxy = self.proxy.plan.proxy
+        resource = {
+            "service.name": proxy.service or proxy.name,
+            "service.namespace": proxy.namespace,
+            "service.instance.id": f"{proxy.name}-{os.getpid()}",
+        }
+        return Target(self.settings.otlp_endpoint, self.settings.otlp_headers, resource)
+
+    def tick(self) -> None:
+        """Once a second."""
+        self.recorder.flush()
+        self.trimmer.tick()
+
+    # 2. What it is told to do.
+
+    async def _configure_by_file(self) -> None:
+        try:
+            held = load(self.settings.snapshot)
+            await self.configuration.apply(held.resources)
+        except Refusal as fault:
+            raise Unable(f"SIDEWINDER_SNAPSHOT={self.settings.snapshot!r}: {fault}") from None
+        self.configuration.state = held.state
+        self.source = f"file {self.settings.snapshot}"
+
+    async def _configure_by_discovery(self) -> None:
+        held, epoch = Held(), 0
+        if self.settings.keep:
+            held, epoch = keep.read(self.settings.keep)
+            self.keeper = keep.Keeper(self.settings.keep)
+            self.supervisor.start("keep", self.keeper.run)
+        if held.resources:
+            try:
+                await self.configuration.apply(held.resources)
+                self._on_applied(held, epoch, "kept")
+            except Refusal as fault:
+                log.error("%s: the kept configuration cannot serve: %s", self.settings.keep, fault)
+                held = Held()
+        self.discovery = Discovery(
+            self.settings.discovery.removeprefix("unix:"),
+            self.configuration.apply,
+            held=held,
+            epoch=epoch,
+            build=pages.VERSION,
+            kept=self._on_heard,
+        )
+        self.supervisor.start("discovery", self.discovery.run)
+
+    def _on_heard(self, held: Held, epoch: int) -> None:
+        self._on_applied(held, epoch, "discovery")
+        if self.keeper is not None:
+            self.keeper.offer(held, epoch)
+
+    def _on_applied(self, held: Held, epoch: int, source: str) -> None:
+        self.configuration.state = held.state
+        self.source = source
+
+    # 3. Who may look.
+
+    async def _open_doors(self) -> None:
+        pages.gauges(self)
+        self.probe.pages = pages.probes(self)
+        self.admin.pages = pages.doors(self)
+        settings = self.settings
+        for what, door, address, port in (
+            ("probe", self.probe, settings.probe_address, settings.probe_port),
+            ("admin", self.admin, LOOPBACK, settings.admin_port),
+        ):
+            try:
+                await door.open(address, port)
+            except OSError as fault:
+                raise Unable(f"SIDEWINDER_{what.upper()}_PORT={port}: {address}: {fault.strerror or fault}") from None
+            log.info("%s port on %s:%d", what, *door.address)
+
+    # 4. How it ends.
+
+    def _hear_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if self.leave.is_set():
+            self.hurry.set()  # twice means now
+        self.leave.set()
+
+    async def drain(self) -> None:
+        """Accept no more, finish what runs; what does not end in time is ended."""
+        proxy, seconds = self.proxy, self.settings.limits.drain_seconds
+        log.info(
+            "draining %d requests on %d connections, %g s at most",
+            len(proxy.running),
+            self.listeners.connections,
+            seconds,
+        )
+        proxy.draining = True
+        self.listeners.drain()
+        until = time.monotonic() + seconds
+        while (proxy.running or self.listeners.connections) and time.monotonic() < until and not self.hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.hurry.wait(), LOOK_SECONDS)
+        for exchange in tuple(proxy.running):
+            exchange.abort("draining", f"it had not ended {seconds:g} s after the proxy was told to stop")
+        await asyncio.sleep(0)  # what the aborts have written is on its way
+        self.listeners.close()
+        proxy.fleet.close()
+        await asyncio.sleep(0)
+
+    def last_words(self) -> None:
+        """After the loop: what waits to be told."""
+        self.recorder.close(TELL_SECONDS)
+
+
+async def serve(settings: Settings) -> None:
+    """One process, start to end. Raises Unable."""
+    process = Process(settings)
+    try:
+        await process.run()
+    finally:
+        await asyncio.to_thread(process.last_words)
+
+
+def unable(fault: Unable) -> int:
+    """Say why, and the exit status."""
+    sys.stderr.write(f"sidewinder-sidecar: {fault}\n")
+    return 1

@@ -1,0 +1,186 @@
+"""A snapshot made fast: resources to a Plan. Pure but for what it reads of the fleet; refuses whole or succeeds.
+
+Called by `discovery` (and tests) as a generator that gives the loop back every few milliseconds. What did not change
+since the previous plan is reused, so that one endpoint's change costs no compilation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from sidewinder_sidecar.fleet import Wanted
+from sidewinder_sidecar.plan.listeners import Listener
+from sidewinder_sidecar.plan.refused import Refused
+from sidewinder_sidecar.plan.routes import CompiledRoute, compile_route
+from sidewinder_sidecar.plan.services import Service, Table
+from sidewinder_sidecar.plan.upstreams import want
+from sidewinder_sidecar.snapshot import KINDS, Resource, Snapshot
+from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
+from sidewinder_sidecar.snapshot.routes import RouteSpec
+from sidewinder_sidecar.snapshot.services import ServiceSpec
+from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.fleet import Fleet
+
+SLICE = 0.004  # seconds of work at a time: with one long step on top still below the 10 ms that a request may wait
+NAMELESS = ProxySpec(name="sidewinder", namespace="")
+
+R = TypeVar("R", ProxySpec, ListenerSpec, ServiceSpec, RouteSpec, BackendSpec, EndpointsSpec)
+
+
+class Plan:
+    """Everything the hot path looks up. Immutable; an exchange keeps the one it began with."""
+
+    __slots__ = ("listeners", "proxy", "routes", "services", "tables", "trace_percent", "wanted")
+
+    def __init__(self) -> None:
+        self.proxy = NAMELESS
+        self.trace_percent = NAMELESS.trace_percent
+        self.listeners: dict[str, Listener] = {}
+        self.services: dict[str, Service] = {}
+        self.routes: dict[str, CompiledRoute] = {}
+        self.tables: dict[tuple[str, ...] | None, Table] = {}  # by a listener's list of services
+        self.wanted: dict[str, Wanted] = {}  # for fleet.adopt
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.services)} services, {len(self.routes)} routes"
+        return f"<Plan of {self.proxy.name}: {[*self.listeners]}, {counts}>"
+
+
+async def prepare(snapshot: Snapshot, fleet: Fleet, previous: Plan | None = None) -> Plan:
+    """Build, letting others run in between. Raises Refused. Only one at a time: the fleet must not change meanwhile."""
+    steps = build(snapshot, fleet, previous)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            plan: Plan = done.value
+            return plan
+        await asyncio.sleep(0)
+
+
+def build(
+    snapshot: Snapshot,
+    fleet: Fleet,
+    previous: Plan | None = None,
+    clock: Callable[[], float] = perf_counter,
+    slice_seconds: float = SLICE,
+) -> Generator[None, None, Plan]:
+    """Yields whenever a slice of time is used up; returns the plan. Raises Refused."""
+    plan = Plan()
+    until = clock() + slice_seconds
+    for _ in _steps(plan, snapshot, fleet, previous or Plan()):
+        if clock() >= until:
+            yield
+            until = clock() + slice_seconds
+    return plan
+
+
+def _steps(plan: Plan, snapshot: Snapshot, fleet: Fleet, previous: Plan) -> Iterator[None]:
+    """The recipe: from what stands alone to what refers to it. Yields after every small step."""
+    by_kind: dict[str, dict[str, Resource]] = {kind: {} for kind in KINDS.values()}
+    for resource in sorted(snapshot):
+        kind, _, name = resource.partition("/")
+        by_kind[_checked(resource, kind, name, snapshot[resource])][name] = snapshot[resource]
+        yield
+    _proxy(plan, _of(by_kind, ProxySpec))
+    yield from _upstreams(plan, _of(by_kind, BackendSpec), _of(by_kind, EndpointsSpec), fleet)
+    yield from _routes(plan, _of(by_kind, RouteSpec), previous)
+    yield from _services(plan, _of(by_kind, ServiceSpec), previous)
+    yield from _listeners(plan, _of(by_kind, ListenerSpec), previous)
+
+
+def _checked(resource: str, kind: str, name: str, body: Resource) -> str:
+    if KINDS.get(type(body)) != kind:
+        raise Refused(resource, "", f"a {type(body).__name__} cannot be named {kind!r}")
+    if kind != "proxy" and getattr(body, "name", name) != name:
+        raise Refused(resource, "name", f"the body says {getattr(body, 'name', '')!r}")
+    return kind
+
+
+def _of(by_kind: dict[str, dict[str, Resource]], kind: type[R]) -> dict[str, R]:
+    return cast("dict[str, R]", by_kind[KINDS[kind]])  # _checked has seen to it
+
+
+def _proxy(plan: Plan, specs: Mapping[str, ProxySpec]) -> None:
+    if list(specs) != ["self"]:
+        raise Refused("proxy/self", "", f"there must be exactly this proxy, not {sorted(specs)}")
+    plan.proxy = specs["self"]
+    plan.trace_percent = plan.proxy.trace_percent
+    if not 0 <= plan.trace_percent <= 100:
+        raise Refused("proxy/self", "trace_percent", f"{plan.trace_percent} is not between 0 and 100")
+
+
+def _upstreams(
+    plan: Plan, backends: Mapping[str, BackendSpec], endpoints: Mapping[str, EndpointsSpec], fleet: Fleet
+) -> Iterator[None]:
+    for name, backend in backends.items():
+        if (members := endpoints.get(backend.endpoints)) is None:
+            raise Refused(f"backend/{name}", "endpoints", f"the snapshot has no endpoints/{backend.endpoints}")
+        yield from want(name, (backend, members), fleet, plan.wanted)
+        yield
+
+
+def _routes(plan: Plan, specs: Mapping[str, RouteSpec], previous: Plan) -> Iterator[None]:
+    backends = {name: wanted.backend for name, wanted in plan.wanted.items()}
+    yield
+    for name, spec in specs.items():
+        old = previous.routes.get(name)
+        plan.routes[name] = old if old is not None and old.holds(spec, backends) else compile_route(spec, backends)
+        yield
+
+
+def _services(plan: Plan, specs: Mapping[str, ServiceSpec], previous: Plan) -> Iterator[None]:
+    for name, spec in specs.items():
+        resource = f"service/{name}"
+        for number, route in enumerate(spec.routes):
+            if route not in plan.routes:
+                raise Refused(resource, f"routes[{number}]", f"the snapshot has no route/{route}")
+        if spec.backend and spec.backend not in plan.wanted:
+            raise Refused(resource, "backend", f"the snapshot has no backend/{spec.backend}")
+        routes = tuple(plan.routes[route] for route in spec.routes)
+        backend = plan.wanted[spec.backend].backend if spec.backend else None
+        old = previous.services.get(name)
+        if old is not None and old.spec == spec and old.routes == routes and _leads_to(old) is backend:
+            plan.services[name] = old
+        else:
+            plan.services[name] = service = Service(spec, routes, backend)
+            yield from service.compile()
+        yield
+
+
+def _leads_to(service: Service) -> object:
+    shares = service.direct.shares
+    return shares[0].backend if shares else None
+
+
+def _listeners(plan: Plan, specs: Mapping[str, ListenerSpec], previous: Plan) -> Iterator[None]:
+    for name, spec in specs.items():
+        resource = f"listener/{name}"
+        for number, service in enumerate(spec.services or ()):
+            if service not in plan.services:
+                raise Refused(resource, f"services[{number}]", f"the snapshot has no service/{service}")
+        if spec.default_service and spec.default_service not in plan.services:
+            raise Refused(resource, "default_service", f"the snapshot has no service/{spec.default_service}")
+        if not 0 <= spec.port < 65536:
+            raise Refused(resource, "port", f"{spec.port} is no port, 0 to 65535 are")
+        if spec.services not in plan.tables:
+            yield from _table(plan, spec.services, previous)
+        default = plan.services[spec.default_service] if spec.default_service else None
+        plan.listeners[name] = Listener(spec, plan.tables[spec.services], default)
+        yield
+
+
+def _table(plan: Plan, names: tuple[str, ...] | None, previous: Plan) -> Iterator[None]:
+    services = tuple(plan.services.values() if names is None else (plan.services[name] for name in names))
+    old = previous.tables.get(names)
+    if old is not None and old.services == services:
+        plan.tables[names] = old
+        return
+    plan.tables[names] = table = Table(services)
+    yield from table.compile()

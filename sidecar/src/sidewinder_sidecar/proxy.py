@@ -1,0 +1,45 @@
+"""What all exchanges of a process share. Made by `main`, given to every listener, read by every exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from sidewinder_sidecar.plan import Plan
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.fleet import Fleet
+    from sidewinder_sidecar.messages import Call
+    from sidewinder_sidecar.settings import Limits
+    from sidewinder_sidecar.wheel import Wheel
+
+
+class Running(Protocol):
+    """An exchange that has begun and not ended."""
+
+    def abort(self, error: str, detail: str = "") -> None: ...
+
+
+class Proxy:
+    """`adopt` swaps the plan; draining waits until `running` is empty. `bugs` counts what should never happen."""
+
+    __slots__ = ("bugs", "clock", "draining", "fleet", "limits", "plan", "record", "running", "wheel")
+
+    def __init__(self, fleet: Fleet, wheel: Wheel, record: Callable[[Call], None], limits: Limits) -> None:
+        self.plan = Plan()
+        self.fleet = fleet
+        self.wheel = wheel
+        self.clock = wheel.clock
+        self.record = record
+        self.limits = limits
+        self.draining = False
+        self.running: set[Running] = set()
+        self.bugs = 0
+
+    def adopt(self, plan: Plan) -> None:
+        """From here on new exchanges use `plan`. One step: no request sees half of it."""
+        self.fleet.adopt(plan.wanted)
+        self.plan = plan
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.plan!r}{' draining' if self.draining else ''}, {len(self.running)} running>"

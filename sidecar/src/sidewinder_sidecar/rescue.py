@@ -1,0 +1,219 @@
+"""What happens when an exchange does not go straight through: failed tries, retries, timeouts, bugs.
+
+The half of the exchange that the common request never enters: `Exchange(Rescue)` is the way through and is read first.
+What may be sent again is, in the backend once chosen, within its budget and the deadline, to another endpoint.
+`resilience` decides, this file acts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from sidewinder_sidecar.errors import TABLE
+from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure
+from sidewinder_sidecar.resilience import deadline
+from sidewinder_sidecar.resilience.retry import is_stale
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.messages import Attempt, Caller, Response
+    from sidewinder_sidecar.proxy import Proxy
+    from sidewinder_sidecar.replay import Replay
+    from sidewinder_sidecar.router.route import Route
+    from sidewinder_sidecar.tunnel import Tunnel
+    from sidewinder_sidecar.upstream.backend import Backend
+    from sidewinder_sidecar.upstream.endpoint import Endpoint
+    from sidewinder_sidecar.wheel import Slot
+
+MOST_DISCARDED = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
+
+log = logging.getLogger("sidewinder.exchange")
+
+
+class Rescue(Call):
+    """Tries at endpoints and the times at which somebody looks at them. `Exchange` fills the slots."""
+
+    __slots__ = (  # noqa: RUF023 (by question)
+        # who takes part
+        "attempt",  # the live try; None before, between and after tries
+        "caller",
+        "discarding",  # a try whose answer is read and thrown away, because it is retried
+        "endpoint",
+        "proxy",
+        "target",
+        # where it stands
+        "discarded",  # bytes of the answer that is thrown away
+        "failed",  # endpoints not to try again
+        "finished",
+        "replay",
+        "request_ended",
+        "stale",  # retries that were for dead kept connections
+        "tunnel",
+        # when it is looked at again
+        "moved",  # what had moved at the last look
+        "retry_at",  # inf: no retry is due
+        "slot",  # of the wheel
+        "stall_at",
+        "try_ends",
+    )  # fmt: skip
+
+    attempt: Attempt | None
+    caller: Caller
+    discarding: Attempt | None
+    endpoint: Endpoint | None
+    failed: tuple[Endpoint, ...]
+    proxy: Proxy
+    replay: Replay | None
+    route: Route | None
+    slot: Slot | None
+    target: Backend | None
+    tunnel: Tunnel | None
+    discarded: int
+    finished: bool
+    moved: int
+    request_ended: bool
+    retry_at: float
+    stale: int
+    stall_at: float
+    try_ends: float
+
+    def _open(self, endpoint: Endpoint, now: float) -> bool:
+        raise NotImplementedError
+
+    def _fail(self, error: str, detail: str = "") -> None:
+        raise NotImplementedError
+
+    # A try is over, or its answer is not wanted.
+
+    def on_failure(self, failure: Failure) -> None:
+        """The try is over without a whole answer."""
+        if self.discarding is not None:
+            self.discarding = None
+            return
+        self.attempt = None
+        route = self.route
+        assert route is not None
+        note: str | None = ""
+        if not self.status:
+            self._end_try(0, failure.error)
+            covered = route.retry.covers(failure, self.retries - self.stale)
+            note = self._try_again(covered, is_stale(failure, self.stale))
+        if note is not None:
+            self._fail(failure.error, "; ".join(filter(None, (failure.detail or TABLE[failure.error].meaning, note))))
+
+    def _retries_answer(self, response: Response, ended: bool) -> bool:
+        """Is this answer thrown away for another try? Its body is read a little, which keeps the connection."""
+        assert self.route is not None
+        note = self._try_again(self.retries - self.stale < self.route.retry.attempts, False)
+        if note is not None:
+            self.detail = note
+            return False
+        self._end_try(response.status, "")
+        self.discarding, self.attempt = None if ended else self.attempt, None
+        self.discarded = 0
+        self._discard(0 if (response.length or 0) <= MOST_DISCARDED else MOST_DISCARDED + 1)
+        return True
+
+    def _discard(self, size: int) -> None:
+        self.discarded += size
+        if self.discarded > MOST_DISCARDED:
+            self._stop_discarding()
+
+    def _try_again(self, covered: bool, stale: bool) -> str | None:
+        """None: another try is on its way. Else why not, as far as a person would wonder."""
+        route, target = self.route, self.target
+        assert route is not None
+        assert target is not None
+        if not (covered or stale) or not route.retry.allows(self.request):
+            return ""
+        if self.bytes_in and self.replay is None:
+            return "not retried: the body was too large to be kept"
+        now = self.proxy.clock()
+        at = now if stale else now + route.retry.delay(self.retries)
+        if at + deadline.SHORTEST > self.deadline:
+            return "not retried: no time is left"
+        if not stale and not target.budget.withdraw(now):
+            return f"not retried: the retry budget of {target.name} is used up"
+        self.retries += 1
+        if stale:
+            self.stale += 1
+        elif self.endpoint is not None:
+            self.failed = (*self.failed, self.endpoint)
+        if not self.request_ended:
+            self.caller.pause()
+        self.try_ends = inf
+        self.retry_at = at
+        self._look_again()
+        return None
+
+    def _next_try(self, now: float) -> None:
+        self.retry_at = inf
+        self._stop_discarding()
+        assert self.target is not None
+        if (endpoint := self.target.pick_other(self.failed)) is None:
+            return self._fail("no_endpoints", f"{self.target.name} has no endpoint that is ready any more")
+        if self._open(endpoint, now) and not self.request_ended:
+            self.caller.resume()
+
+    def _stop_discarding(self) -> None:
+        if (attempt := self.discarding) is not None:
+            self.discarding = None
+            attempt.cancel("retried")
+
+    def _end_try(self, status: int, error: str) -> None:
+        if self.tries:
+            last = self.tries[-1]
+            last.ended, last.status, last.error = self.proxy.clock(), status, error
+
+    # Time.
+
+    def _look_again(self) -> None:
+        """When next? At the first thing that could be due."""
+        wheel, tunnel = self.proxy.wheel, self.tunnel
+        idle = self.proxy.limits.stall_seconds if tunnel is None else tunnel.idle_seconds
+        self.stall_at = wheel.clock() + idle
+        if self.slot is not None:
+            self.slot.discard(self)
+        self.slot = wheel.at(min(self.deadline, self.try_ends, self.retry_at, self.stall_at), self)
+
+    def on_time(self, now: float) -> None:
+        """The wheel: something may be due."""
+        if not self.finished:
+            self._safely(self._wake, now)
+
+    def _wake(self, now: float) -> None:
+        if now >= self.deadline:
+            self._fail("deadline", f"{now - self.started:.3f} s are over")
+        elif now >= self.retry_at:
+            self._next_try(now)
+        elif now >= self.try_ends and (attempt := self.attempt) is not None:
+            self.attempt = None
+            attempt.cancel("try_timeout")
+            self.on_failure(Failure(ANSWERING if self.status else SENT, "try_timeout"))
+        elif now >= self.stall_at and self._is_stuck():
+            self._fail("idle")
+        else:
+            self._look_again()
+
+    def _is_stuck(self) -> bool:
+        """Did nothing at all move since the last look?"""
+        before, self.moved = self.moved, self.bytes_in + self.bytes_out + self.status + self.retries
+        return before == self.moved
+
+    # Us.
+
+    def _safely(self, act: Callable[..., object], *arguments: Any) -> None:
+        """For what does not happen with every request; there the same is written out, which costs nothing."""
+        try:
+            act(*arguments)
+        except Exception:  # noqa: BLE001 (told to _bug)
+            self._bug()
+
+    def _bug(self) -> None:
+        """The one place that logs a bug, a filter's or our own, where it was caught: counted, and answered 500."""
+        log.exception("a bug while serving %r", self)
+        self.proxy.bugs += 1
+        if not self.finished:
+            self._fail("bug")

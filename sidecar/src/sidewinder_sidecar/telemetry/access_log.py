@@ -1,0 +1,162 @@
+"""The access log: one JSON line per exchange, encoded at once, handed to a Writer once a second or every 64 KiB.
+
+Told by record.Recorder. The path stands without its query unless the settings ask for it: queries carry tokens. Bytes
+that are no UTF-8 appear as `\\xff`. What repeats (places, hosts, agents) is quoted once and remembered:
+a line costs 2 µs that way, and 5 with an encoder for all of it.
+
+Fields of every line: time (when the request began, UTC), listener, method, authority, path, status (0: the caller left
+before an answer began), duration_us, first_byte_us (of the answer, 0 for none), bytes_in and bytes_out (bodies), peer,
+upstream (the endpoint last tried), user_agent, request_id, trace_id. Where they apply: route, rule, service, backend,
+retries, error (the error table's key), flag (its mark), detail, identity, query.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from sidewinder_sidecar.errors import TABLE
+from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.telemetry.writer import Writer
+
+CHUNK = 65536  # a pipe's capacity on Linux: larger ones would be cut anyway
+LONGEST_PATH = 2048  # what is longer helps nobody in a log and lets a stranger fill it
+LONGEST_AGENT = 256
+REMEMBERED = 1024  # quoted texts of each kind, 300 KB at worst; a stranger's inventions only empty it
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AccessLog:
+    """Call it once per exchange; call `flush` once a second and before exit."""
+
+    __slots__ = (
+        "_agents",
+        "_buffer",
+        "_places",
+        "_prefix",
+        "_second",
+        "_texts",
+        "dropped",
+        "offset",
+        "query",
+        "writer",
+    )
+
+    def __init__(self, writer: Writer, query: bool = False) -> None:
+        self.writer = writer
+        self.query = query
+        self.dropped = 0  # lines
+        self.offset = 0.0  # wall clock minus monotonic clock; renewed by flush
+        self._buffer = bytearray()
+        self._second = 0
+        self._prefix = b""
+        # quoted already
+        self._agents = _Quoted()
+        self._texts = _Quoted()
+        self._places: dict[tuple[str, ...], bytes] = {}
+        self.flush()
+
+    def __call__(self, call: Call) -> None:
+        """One line."""
+        if self.writer.full:
+            self.dropped += 1
+            return
+        buffer = self._buffer
+        buffer += self.line(call)
+        if len(buffer) > CHUNK:
+            self._hand_over()
+
+    def line(self, call: Call) -> bytes:
+        """What is told of an exchange."""
+        request, route = call.request, call.route
+        path, _, query = request.received.partition(b"?")
+        started = call.started
+        wall = started + self.offset
+        second = int(wall)
+        if second != self._second:
+            self._turn(second)
+        if route is not None:
+            place = (call.listener, route.name, route.rule, call.service, call.backend)
+        else:
+            place = (call.listener, "", "", call.service, call.backend)
+        texts = self._texts
+        rare = b""
+        if call.error or call.retries or self.query or call.peer.identity or call.detail:
+            rare = self._rare(call, query)
+        return (
+            b'{"time":"%b.%03dZ"%b,"method":%b,"authority":%b,"path":%b,"status":%d,"duration_us":%d,"first_byte_us":%d,'
+            b'"bytes_in":%d,"bytes_out":%d,"peer":%b,"upstream":%b,"user_agent":%b,"request_id":%b,"trace_id":"%b"%b}\n'
+        ) % (
+            self._prefix,
+            (wall - second) * 1000,
+            self._places.get(place) or self._place(place),
+            texts[request.method],
+            texts[request.authority],
+            _encode(path[:LONGEST_PATH].decode("utf-8", "backslashreplace")),
+            call.status,
+            (call.ended - started) * 1e6,
+            (call.first_byte - started) * 1e6 if call.first_byte else 0,
+            call.bytes_in,
+            call.bytes_out,
+            texts[call.peer.encoded],
+            texts[b"%b:%d" % (call.address[0].encode(), call.address[1])] if call.address[1] else b'""',
+            self._agents[request.fields.index.get(b"user-agent", b"")],
+            _encode(call.request_id.decode("latin-1")),
+            call.trace_id,  # hex: trace.start has seen to it
+            rare,
+        )
+
+    def _rare(self, call: Call, query: bytes) -> bytes:
+        """What most lines do not have."""
+        told: dict[str, object] = {
+            "query": text(query[:LONGEST_PATH]) if self.query else "",
+            "retries": call.retries,
+            "error": call.error,
+            "flag": TABLE[call.error].flag if call.error else "",
+            "detail": call.detail[:512],
+            "identity": call.peer.identity,
+        }
+        shown = {name: value for name, value in told.items() if value}
+        return b"," + _encode(shown)[1:-1] if shown else b""
+
+    def _place(self, place: tuple[str, ...]) -> bytes:
+        if len(self._places) >= REMEMBERED:
+            self._places.clear()
+        names = ("listener", "route", "rule", "service", "backend")
+        told = {name: value for name, value in zip(names, place, strict=True) if value or name == "listener"}
+        self._places[place] = quoted = b"," + _encode(told)[1:-1]
+        return quoted
+
+    def _turn(self, second: int) -> None:
+        self._second = second
+        self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+
+    def flush(self) -> None:
+        """Hand over what waits and look at the wall clock."""
+        self.offset = time.time() - time.monotonic()
+        if self._buffer:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if not self.writer.put(bytes(self._buffer)):
+            self.dropped += self._buffer.count(b"\n")
+        self._buffer.clear()
+
+
+class _Quoted(dict[bytes, bytes]):
+    """Raw bytes → their JSON string; forgets all when it is full."""
+
+    __slots__ = ()
+
+    def __missing__(self, raw: bytes) -> bytes:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        self[raw[:LONGEST_AGENT]] = quoted = _encode(text(raw[:LONGEST_AGENT]))
+        return quoted
+
+
+def text(raw: bytes) -> str:
+    """Any bytes as text; what is no UTF-8 stays readable."""
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,43 @@
+"""One record per exchange feeds all: metrics, access log, spans. Called by the exchange when all is over."""
+
+from __future__ import annotations
+
+from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.telemetry.access_log import AccessLog
+from sidewinder_sidecar.telemetry.metrics import Metrics
+from sidewinder_sidecar.telemetry.spans import Spans
+
+
+class Recorder:
+    """What is off is None and costs a comparison."""
+
+    __slots__ = ("access_log", "metrics", "observe", "spans")
+
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None = None, spans: Spans | None = None) -> None:
+        self.metrics = metrics
+        self.observe = metrics.observe
+        self.access_log = access_log
+        self.spans = spans
+
+    def __call__(self, call: Call) -> None:
+        """Tell everybody."""
+        self.observe(call)
+        if self.access_log is not None:
+            self.access_log(call)
+        if call.sampled and self.spans is not None:
+            self.spans(call)
+
+    def flush(self) -> None:
+        """Once a second: what waits goes on its way."""
+        if self.access_log is not None:
+            self.access_log.flush()
+        if self.spans is not None:
+            self.spans.tick()
+
+    def close(self, seconds: float) -> None:
+        """Before the process ends."""
+        self.flush()
+        if self.access_log is not None:
+            self.access_log.writer.close(seconds)
+        if self.spans is not None:
+            self.spans.close(seconds)

@@ -1,0 +1,91 @@
+"""W3C trace context: read once per call, written once per try. Called by the exchange; spans are made in `spans`.
+
+A traceparent that is not valid, or comes twice, starts a new trace, and its tracestate goes with it. A root is sampled
+by the low 56 bits of its random id, so that proxies with the same share agree; a parent's decision is followed.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from sidewinder_sidecar.fields import Fields
+from sidewinder_sidecar.messages import Call
+
+TRACEPARENT = b"traceparent"
+TRACESTATE = b"tracestate"
+
+_HEX = b"0123456789abcdef"
+_NO_TRACE = b"0" * 32
+_NO_SPAN = b"0" * 16
+_RANDOM_BITS = 1 << 56  # trace context level 2, section 4.1: the part of the id that must be random
+_PER_PERCENT = _RANDOM_BITS / 100
+
+# Trace context section 3.3: 32 members, 512 characters; a key may name its tenant
+STATE_LENGTH = 512
+STATE_MEMBERS = 32
+_MEMBER = re.compile(
+    rb"([a-z0-9][a-z0-9_\-*/]{0,240}(?:@[a-z][a-z0-9_\-*/]{0,13})?)=[ -+\--<>-~]{0,255}[!-+\--<>-~]"
+).fullmatch
+
+_bits = random.getrandbits
+
+
+def start(call: Call, percent: float) -> None:
+    """Give the call its trace: the caller's continued, or a new one."""
+    fields = call.request.fields
+    parent = fields.index.get(TRACEPARENT)
+    if parent is not None and valid(parent) and not repeated(fields, TRACEPARENT):
+        call.trace_id = parent[3:35]
+        call.parent_id = parent[36:52]
+        call.sampled = int(parent[53:55], 16) & 1 == 1
+        call.span_id = b"%016x" % (_bits(64) or 1)
+        if TRACESTATE in fields.index and not state_valid(fields):
+            fields.remove(TRACESTATE)
+        return
+    drawn = _bits(192)
+    ids = b"%048x" % drawn
+    call.trace_id = ids[16:]
+    call.span_id = ids[:16]
+    call.parent_id = b""
+    call.sampled = drawn % _RANDOM_BITS < percent * _PER_PERCENT
+    if TRACESTATE in fields.index:
+        fields.remove(TRACESTATE)
+
+
+def stamp(call: Call) -> bytes:
+    """Write the trace context of one try into the request; its new span id."""
+    span_id = b"%016x" % (_bits(64) or 1)
+    value = b"00-%b-%b-%b" % (call.trace_id, span_id, b"01" if call.sampled else b"00")
+    call.request.fields.set(TRACEPARENT, TRACEPARENT, value)
+    return span_id
+
+
+def valid(parent: bytes) -> bool:
+    """Whether a traceparent can be continued. A later version may be longer, behind another dash."""
+    if len(parent) != 55:
+        if len(parent) < 56 or parent[55] != 0x2D or parent.startswith(b"00"):
+            return False
+        parent = parent[:55]
+    return (
+        parent[2] == parent[35] == parent[52] == 0x2D
+        and parent.translate(None, _HEX) == b"---"
+        and parent[3:35] != _NO_TRACE
+        and parent[36:52] != _NO_SPAN
+        and not parent.startswith(b"ff")
+    )
+
+
+def repeated(fields: Fields, name: bytes) -> bool:
+    """Whether a field came more than once; usually told by two lengths."""
+    return len(fields.rows) != len(fields.index) and len(fields.all(name)) > 1
+
+
+def state_valid(fields: Fields) -> bool:
+    """Whether a tracestate, in however many fields, keeps to its bounds."""
+    value = b",".join(fields.all(TRACESTATE))
+    if len(value) > STATE_LENGTH:
+        return False
+    members = [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+    keys = {found[1] for member in members if (found := _MEMBER(member))}
+    return 0 < len(members) <= STATE_MEMBERS and len(keys) == len(members)

@@ -1,0 +1,466 @@
+import asyncio
+
+import pytest
+import uvloop
+
+from sidewinder_sidecar.discovery import stream as client
+from sidewinder_sidecar.discovery.stream import Discovery
+from sidewinder_sidecar.discovery.transaction import Held, Refusal
+from sidewinder_sidecar.snapshot import state, stream
+from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
+from tests.support.discovery import HEAD, Server, transaction
+
+
+def endpoints(*names):
+    return {f"endpoints/{name}": EndpointsSpec(name=name) for name in names}
+
+
+class Sidecar:
+    """What main would be: takes configurations, or refuses them."""
+
+    def __init__(self):
+        self.applied, self.kept = [], []
+        self.refuse = None
+
+    async def apply(self, resources):
+        await asyncio.sleep(0)
+        if self.refuse is not None:
+            raise self.refuse
+        self.applied.append(sorted(resources))
+
+    def keep(self, held, epoch):
+        self.kept.append((held.state, epoch))
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_PAUSE", 0.005)
+    monkeypatch.setattr(client, "LONGEST_PAUSE", 0.02)
+
+
+def converse(tmp_path, *scripts, held=None, epoch=0, ping_seconds=5.0, until=None, seconds=10.0):
+    """Run the scripts against a client until the last has ended, or `until(sidecar, discovery)` holds."""
+    path = str(tmp_path / "discovery.sock")
+    sidecar = Sidecar()
+
+    async def run():
+        server = Server(*scripts)
+        ended = asyncio.Event()
+        last = server.scripts[-1]
+
+        async def watched(line):
+            try:
+                await last(line)
+            finally:
+                ended.set()
+
+        server.scripts[-1] = watched
+        discovery = Discovery(
+            path, sidecar.apply, held=held, epoch=epoch, build="1", kept=sidecar.keep, ping_seconds=ping_seconds
+        )
+        await server.open(path)
+        running = asyncio.create_task(discovery.run())
+
+        async def over():
+            if until is None:
+                await ended.wait()
+            else:
+                while not until(sidecar, discovery):  # noqa: ASYNC110 (no event tells this)
+                    await asyncio.sleep(0.005)
+
+        try:
+            await asyncio.wait_for(over(), seconds)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await server.close()
+        assert len(asyncio.all_tasks()) == 1
+        return sidecar, discovery
+
+    return uvloop.run(run())
+
+
+def test_a_transaction_is_applied_and_acknowledged(tmp_path):
+    heard = []
+
+    async def script(line):
+        await line.begin()
+        heard.append(await line.hear())
+        line.say(*transaction(7, endpoints("a", "b")))
+        heard.append(await line.hear())
+        line.say(*transaction(8, endpoints("b"), "endpoints/a", only=set()))
+        heard.append(await line.hear())
+
+    sidecar, discovery = converse(tmp_path, script)
+    hello, first, second = heard
+    assert (hello.hello.has, hello.hello.state, hello.hello.epoch, hello.hello.build) == ({}, "", 1, "1")
+    assert sidecar.applied == [["endpoints/a", "endpoints/b"], ["endpoints/b"]]
+    assert (first.ack, second.ack) == (7, 8)
+    assert second.state == discovery.held.state
+    assert [held for held, _ in sidecar.kept] == [first.state, second.state]
+
+
+def test_the_request_is_one_of_http(tmp_path):
+    async def script(line):
+        await line.begin()
+        head = line.head.lower()
+        assert head.startswith(b"post /discovery http/1.1\r\n")
+        assert b"transfer-encoding: chunked\r\n" in head
+
+    converse(tmp_path, script)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7, 100])
+def test_chunks_may_be_cut_anywhere(tmp_path, pieces):
+    async def script(line):
+        await line.begin()
+        await line.hear()
+        line.say(*transaction(1, endpoints("a", "b")), pieces=pieces)
+        assert isinstance(await line.hear(), stream.Ack)
+
+    sidecar, _ = converse(tmp_path, script)
+    assert len(sidecar.applied) == 1
+
+
+def test_a_refusal_is_a_nack_and_what_is_held_serves_on(tmp_path):
+    answers = []
+
+    async def script(line):
+        await line.begin()
+        await line.hear()
+        line.say(*transaction(1, endpoints("a")))
+        answers.append(await line.hear())
+        line.say(*transaction(2, endpoints("a", "b")))
+        answers.append(await line.hear())
+        line.say(*transaction(3, endpoints("a", "c")))
+        answers.append(await line.hear())
+        await line.gone()
+
+    path = str(tmp_path / "discovery.sock")
+
+    async def run():
+        sidecar, server = Sidecar(), Server(script)
+        await server.open(path)
+
+        async def apply(resources):
+            if "endpoints/b" in resources:
+                raise Refusal("endpoints/b", "endpoints[0].port", "0 is no port")
+            await sidecar.apply(resources)
+
+        discovery = Discovery(path, apply)
+        running = asyncio.create_task(discovery.run())
+        while len(answers) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        running.cancel()
+        await server.close()
+        return sidecar, discovery
+
+    sidecar, discovery = uvloop.run(asyncio.wait_for(run(), 10))
+    first, nack, third = answers
+    assert (nack.nack, nack.resource, nack.field, nack.why) == (2, "endpoints/b", "endpoints[0].port", "0 is no port")
+    assert nack.state == first.state
+    assert third.ack == 3
+    assert sidecar.applied == [["endpoints/a"], ["endpoints/a", "endpoints/c"]]
+    assert (discovery.applied, discovery.refused) == (2, 1)
+
+
+def test_a_bug_is_a_nack_too(tmp_path, caplog):
+    async def script(line):
+        await line.begin()
+        await line.hear()
+        line.say(*transaction(1, endpoints("a")))
+        nack = await line.hear()
+        assert "a bug of the sidecar: ZeroDivisionError" in nack.why
+
+    path = str(tmp_path / "discovery.sock")
+
+    async def run():
+        server = Server(script)
+        await server.open(path)
+
+        async def apply(resources):
+            raise ZeroDivisionError
+
+        discovery = Discovery(path, apply)
+        running = asyncio.create_task(discovery.run())
+        while not discovery.refused:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        running.cancel()
+        await server.close()
+        assert discovery.held.versions == {}
+
+    uvloop.run(asyncio.wait_for(run(), 10))
+    assert "Traceback" in caplog.text
+
+
+def test_an_equal_set_is_an_empty_commit_and_not_applied_again(tmp_path):
+    async def first(line):
+        await line.begin()
+        await line.hear()
+        line.say(*transaction(1, endpoints("a")))
+        await line.hear()
+
+    async def second(line):
+        await line.begin()
+        hello = (await line.hear()).hello
+        assert list(hello.has) == ["endpoints/a"]
+        assert hello.state == state(hello.has)
+        assert hello.epoch == 2
+        line.say(*transaction(1, endpoints("a"), only=set()))
+        assert (await line.hear()).ack == 1
+
+    sidecar, _ = converse(tmp_path, first, second)
+    assert sidecar.applied == [["endpoints/a"]]
+
+
+def test_what_was_kept_is_told(tmp_path):
+    kept = Held(endpoints("a"), {"endpoints/a": "v"})
+
+    async def script(line):
+        await line.begin()
+        hello = (await line.hear()).hello
+        assert (hello.has, hello.state, hello.epoch) == ({"endpoints/a": "v"}, kept.state, 42)
+
+    converse(tmp_path, script, held=kept, epoch=41)
+
+
+async def started(line):
+    await line.begin()
+    await line.hear()
+
+
+def lie(*lines, head=HEAD, raw=None):
+    async def script(line):
+        await line.begin(head)
+        if raw is not None:
+            line.writer.write(raw)
+        elif head is HEAD:
+            await line.hear()
+            line.say(*lines)
+        await line.gone()
+
+    return script
+
+
+BEGIN = stream.encode(stream.Begin(1, "x"))
+LIES = {
+    "refused by status": (lie(head=b"HTTP/1.1 403 Forbidden\r\n\r\n"), "403 Forbidden"),
+    "another version": (lie(head=b"HTTP/1.0 200 OK\r\n\r\n"), "not HTTP/1.1"),
+    "not chunked": (lie(head=b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"), "not chunked"),
+    "no HTTP": (lie(head=b"SSH-2.0-x\r\n\r\n"), "not HTTP/1.1"),
+    "an endless head": (lie(head=b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000), "no HTTP/1.1 head"),
+    "no chunk size": (lie(raw=b"zz\r\n"), "no chunk size"),
+    "a huge chunk size": (lie(raw=b"fffffffff\r\n"), "no chunk size"),
+    "an endless chunk size": (lie(raw=b"0" * 200_000), "closed by the other end"),
+    "the last chunk": (lie(raw=b"0\r\n\r\n"), "ended by the other end"),
+    "no JSON": (lie(b"hello\n"), "not a JSON object"),
+    "not UTF-8": (lie(b'{"begin":1,"state":"\xff"}\n'), "begin: "),
+    "an array": (lie(b"[1]\n"), "not a JSON object"),
+    "no known message": (lie(b'{"become":1}\n'), "no known message among ['become']"),
+    "an unknown field": (lie(b'{"begin":1,"state":"x","more":1}\n'), "more"),
+    "a wrong type": (lie(b'{"begin":"one","state":"x"}\n'), "Expected `int`"),
+    "a client's message": (lie(b'{"ack":1,"state":"x"}\n'), "no known message"),
+    "an empty line": (lie(b"\n"), "not a JSON object"),
+    "two begins": (lie(BEGIN, BEGIN), "within transaction"),
+    "a commit alone": (lie(stream.encode(stream.Commit(1))), "outside of a transaction"),
+    "a set alone": (lie(transaction(1, endpoints("a"))[1]), "outside of a transaction"),
+    "another commit": (lie(BEGIN, stream.encode(stream.Commit(2))), "commit 2 within"),
+}
+
+
+@pytest.mark.parametrize(("script", "said"), LIES.values(), ids=LIES)
+def test_a_stream_that_lies_is_left_said_and_tried_again(tmp_path, caplog, script, said):
+    async def honest(line):
+        await started(line)
+        line.say(*transaction(1, endpoints("a")))
+        await line.hear()
+
+    sidecar, discovery = converse(tmp_path, script, honest, until=lambda sidecar, _: sidecar.applied)
+    assert said in caplog.text
+    assert sidecar.applied == [["endpoints/a"]]
+    assert discovery.refused == 0
+
+
+def test_a_line_without_end_is_left(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("sidewinder_sidecar.discovery.channel.LONGEST_LINE", 100_000)
+
+    async def endless(line):
+        await started(line)
+        while True:
+            line.say(b"x" * 10_000)
+            await line.writer.drain()
+
+    converse(tmp_path, endless, started, until=lambda _, discovery: discovery.connections >= 2)
+    assert "a line of more than 100000 bytes" in caplog.text
+
+
+def test_a_cut_transaction_is_nothing(tmp_path):
+    async def cut(line):
+        await started(line)
+        line.say(*transaction(1, endpoints("a"))[:-1])
+
+    async def honest(line):
+        await line.begin()
+        assert (await line.hear()).hello.has == {}
+        line.say(*transaction(1, endpoints("b")))
+        await line.hear()
+
+    sidecar, _ = converse(tmp_path, cut, honest)
+    assert sidecar.applied == [["endpoints/b"]]
+
+
+def test_a_wrong_version_is_a_nack(tmp_path):
+    async def script(line):
+        await started(line)
+        lines = transaction(1, endpoints("a"))
+        line.say(lines[0], lines[1].replace(b'"name":"a"', b'"name":"z"'), lines[2])
+        nack = await line.hear()
+        assert (nack.resource, nack.state) == ("endpoints/a", "")
+        assert "hash" in nack.why
+        line.say(*transaction(2, endpoints("b"), state="f" * 16))
+        assert "leads to state" in (await line.hear()).why
+
+    converse(tmp_path, script)
+
+
+def test_pings_are_answered(tmp_path):
+    async def script(line):
+        await started(line)
+        line.say(stream.encode(stream.Ping(5)))
+        assert (await line.hear()).pong == 5
+
+    converse(tmp_path, script)
+
+
+def test_a_silent_server_is_asked_and_then_left(tmp_path, caplog):
+    pings = []
+
+    async def silent(line):
+        await started(line)
+        while True:
+            pings.append((await line.hear()).ping)
+
+    converse(tmp_path, silent, started, ping_seconds=0.02, until=lambda _, discovery: discovery.connections >= 2)
+    assert pings[:3] == [1, 2, 3]
+    assert "silent for" in caplog.text
+
+
+def test_a_server_that_answers_pings_is_not_left(tmp_path):
+    async def script(line):
+        await started(line)
+        for _ in range(8):
+            line.say(stream.encode(stream.Pong((await line.hear()).ping)))
+
+    _, discovery = converse(tmp_path, script, ping_seconds=0.02)
+    assert discovery.connections == 1
+
+
+def test_a_goodbye_makes_before_it_breaks(tmp_path):
+    order = []
+
+    async def first(line):
+        await started(line)
+        line.say(*transaction(1, endpoints("a")))
+        await line.hear()
+        line.say(stream.encode(stream.Goodbye("rebalance", 10)))
+        await line.gone()
+        order.append("old left")
+
+    async def second(line):
+        await line.begin()
+        order.append("new came")
+        assert (await line.hear()).hello.epoch == 2
+        line.say(*transaction(1, endpoints("a", "b")))
+        await line.hear()
+
+    sidecar, discovery = converse(tmp_path, first, second)
+    assert order == ["new came", "old left"]
+    assert (len(sidecar.applied), discovery.connections) == (2, 2)
+
+
+def test_a_goodbye_and_gone(tmp_path):
+    async def first(line):
+        await started(line)
+        line.say(stream.encode(stream.Goodbye("shutdown", 10)))
+
+    async def second(line):
+        await started(line)
+
+    _, discovery = converse(tmp_path, first, second)
+    assert discovery.connections == 2
+
+
+def test_a_replica_that_lags_is_left_for_another(tmp_path):
+    held = Held(endpoints("a"), {"endpoints/a": "v"}, {"endpoints/a": ("uid", 9)})
+
+    async def lagging(line):
+        await started(line)
+        begin, put, commit = transaction(1, endpoints("a"))
+        line.say(begin, put.replace(b'"of":null', b'"of":["uid",3]'), commit)
+        assert "older generation" in (await line.hear()).why
+        await line.gone()
+
+    sidecar, discovery = converse(tmp_path, lagging, started, held=held)
+    assert sidecar.applied == []
+    assert discovery.held is held
+
+
+def test_nobody_is_there(tmp_path, caplog):
+    async def run():
+        discovery = Discovery(str(tmp_path / "none.sock"), Sidecar().apply)
+        running = asyncio.create_task(discovery.run())
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    uvloop.run(run())
+    assert caplog.text.count("No such file") == 1  # said once, tried often
+
+
+def test_want(tmp_path):
+    async def run():
+        path = str(tmp_path / "d.sock")
+        wanted = asyncio.get_running_loop().create_future()
+
+        async def script(line):
+            await started(line)
+            wanted.set_result((await line.hear()).want)
+            await line.gone()
+
+        server = Server(script)
+        await server.open(path)
+        discovery = Discovery(path, Sidecar().apply)
+        await discovery.want(("nobody:80",))  # nobody to ask
+        running = asyncio.create_task(discovery.run())
+        while not discovery.connected:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await discovery.want(tuple(f"host-{number}" for number in range(100)))
+        found = await asyncio.wait_for(wanted, 5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await server.close()
+        return found
+
+    assert len(uvloop.run(run())) == client.WANTS
+
+
+def test_a_burst_does_not_hold_the_loop(tmp_path):
+    import time
+
+    longest = 0.0
+
+    async def script(line):
+        await started(line)
+        line.say(*transaction(1, endpoints(*(f"shop/{number}" for number in range(5000)))))
+        nonlocal longest
+        hearing = asyncio.ensure_future(line.hear())
+        await line.writer.drain()
+        last = time.monotonic()
+        while not hearing.done():
+            await asyncio.sleep(0)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+        assert hearing.result().ack == 1
+
+    converse(tmp_path, script)
+    assert longest < 0.25, longest  # all of it takes longer; a strict figure would time the machine

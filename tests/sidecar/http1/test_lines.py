@@ -1,0 +1,78 @@
+"""Field lines: split without a trace of the head before; hop-by-hop fields leave rows, index and source alike."""
+
+from __future__ import annotations
+
+import pytest
+from httptools import HttpParserError
+
+from sidewinder_sidecar.fields import Fields, fields
+from sidewinder_sidecar.http1 import lines
+
+
+def split(block: bytes) -> Fields:
+    head = b"GET / HTTP/1.1\r\n" + block + b"\r\n"
+    return Fields(lines.splitter.split(head, 14), head[14:-2])
+
+
+def test_names_keep_case_order_and_repetition() -> None:
+    found = split(b"B: 1\r\na: 2\r\nb: 3\r\n")
+    assert list(found) == [(b"b", b"B", b"1"), (b"a", b"a", b"2"), (b"b", b"b", b"3")]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"A\r\n", b"Connection: close\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"X: 1\r\n"],
+)
+def test_no_head_leaves_a_trace(before: bytes) -> None:
+    try:
+        split(before)
+    except HttpParserError:
+        pass
+    assert list(split(b"X: y\r\n")) == [(b"x", b"X", b"y")]
+
+
+STRIPPED = {
+    "nothing to do": (b"A: 1\r\nB: 2\r\n", set(), b"A: 1\r\nB: 2\r\n"),
+    "known": (b"A: 1\r\nConnection: close\r\nB: 2\r\n", {b"close"}, b"A: 1\r\nB: 2\r\n"),
+    "nominated": (b"A: 1\r\nB: 2\r\n", {b"b"}, b"A: 1\r\n"),
+    "equal lines": (b"TE: a\r\nA: 1\r\nTE: a\r\n", set(), b"A: 1\r\n"),
+    "a value that looks like it": (b"A: x TE: a\r\nTE: a\r\n", set(), b"A: x TE: a\r\n"),
+    "written otherwise": (b"A: 1\r\nTE:a\r\n", set(), None),
+    "kept": (b"Host: a\r\nCookie: b\r\nContent-Type: c\r\nX-Forwarded-For: d\r\n",
+             {b"host", b"cookie", b"content-type", b"x-forwarded-for"},
+             b"Host: a\r\nCookie: b\r\nContent-Type: c\r\nX-Forwarded-For: d\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STRIPPED)
+def test_hop_by_hop_fields_are_stripped_everywhere(case: str) -> None:
+    block, nominated, left = STRIPPED[case]
+    found = split(block)
+    lines.strip(found, nominated)
+    assert found.source == (None if left is None else b"\r\n" + left)
+    if left is not None:
+        assert b"".join(b"%b: %b\r\n" % row[1:] for row in found) == left
+    assert set(found.index) == {row[0] for row in found}
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [(b"0", 0), (b"5", 5), (b"007", 7), (b"", None), (b"+5", None), (b"5 ", None), (b"\xb2", None), (b"9" * 19, None)],
+)
+def test_content_length(value: bytes, length: int | None) -> None:
+    made = fields((b"Content-Length", value))
+    assert lines.content_length(value, made) == length
+    if length is not None:
+        assert made.all(b"content-length") == [b"%d" % length]
+
+
+@pytest.mark.parametrize(
+    ("seen", "at"), [(b"a", 1), (b"a\r", 2), (b"a\r\n", 3), (b"a\n", 1), (b"a\rb", 1), (b"\x00", 0), (b"a\tb\xff", 4)]
+)
+def test_bad_bytes(seen: bytes, at: int) -> None:
+    assert lines.bad_byte(seen) == at
+
+
+def test_options_of_several_fields() -> None:
+    made = fields((b"Connection", b"Close , x-A"), (b"connection", b"keep-alive"))
+    assert lines.options(made) == {b"close", b"x-a", b"keep-alive"}

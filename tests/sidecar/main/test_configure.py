@@ -1,0 +1,103 @@
+import gc
+import json
+
+import pytest
+import uvloop
+
+from sidewinder_sidecar import snapshot
+from sidewinder_sidecar.discovery.transaction import Refusal
+from sidewinder_sidecar.exchange import Proxy
+from sidewinder_sidecar.fleet import Fleet
+from sidewinder_sidecar.main.configure import Configuration, load
+from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.wheel import Wheel
+from tests.support.sidecar import snapshot as pictured
+
+
+def bodies(picture):
+    return {name: snapshot.decode(name, json.dumps(body).encode()) for name, body in picture.items()}
+
+
+@pytest.fixture(autouse=True)
+def _thawed():
+    yield
+    gc.unfreeze()
+
+
+def applied(*pictures):
+    """Apply one after another; (the proxy, the listeners, the refusals)."""
+    import asyncio
+
+    async def run():
+        wheel = Wheel.of(asyncio.get_running_loop())
+        proxy = Proxy(Fleet(wheel, lambda spec, seconds: FakeEndpoint(spec)), wheel, lambda call: None, Limits())
+        listeners = Listeners(proxy)
+        configuration = Configuration(proxy, listeners)
+        refusals = []
+        plans = []
+        for picture in pictures:
+            try:
+                await configuration.apply(bodies(picture))
+            except Refusal as fault:
+                refusals.append((fault.resource, fault.field))
+            plans.append(proxy.plan)
+        ports = {name: one.port for name, (_, one) in listeners.open.items()}
+        listeners.close()
+        await asyncio.sleep(0)
+        return plans, ports, refusals, configuration
+
+    return uvloop.run(run())
+
+
+class FakeEndpoint:
+    def __init__(self, spec):
+        self.weight, self.zone, self.ready, self.active = spec.weight, spec.zone, spec.ready, 0
+
+    def update(self, spec):
+        pass
+
+    def retire(self):
+        pass
+
+
+def test_a_configuration_is_swapped_in_with_its_listeners():
+    (plan,), ports, refusals, configuration = applied(pictured(9))
+    assert (list(plan.listeners), list(ports), refusals) == (["in"], ["in"], [])
+    assert configuration.applied == 1
+    assert "route/shop/reviews" in configuration.resources
+
+
+def test_a_refused_one_leaves_everything():
+    broken = pictured(9, backends=[{"backend": "nobody"}])
+    plans, ports, refusals, configuration = applied(pictured(9), broken)
+    assert plans[0] is plans[1]
+    assert refusals[0][0] == "route/shop/reviews"
+    assert list(ports) == ["in"]
+    assert configuration.applied == 1
+
+
+def test_a_port_that_is_taken_leaves_everything():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        plans, ports, refusals, _ = applied(pictured(9), pictured(9, taken.getsockname()[1]))
+    assert plans[0] is plans[1]
+    assert refusals == [("listener/in", "port")]
+    assert list(ports) == ["in"]
+
+
+def test_a_file(tmp_path):
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps(pictured(9)))
+    held = load(str(file))
+    assert held.resources == bodies(pictured(9))
+    assert held.state == snapshot.state(held.versions)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a":1}', '{"proxy/self":{}}', "\0\1\2"])
+def test_a_file_that_is_none(tmp_path, content):
+    file = tmp_path / "s.json"
+    file.write_text(content)
+    with pytest.raises(Refusal):
+        load(str(file))

@@ -1,0 +1,26 @@
+import pytest
+
+from sidewinder_sidecar import main as package
+from sidewinder_sidecar.main import main
+
+
+def test_arguments_that_are_none(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 2
+    assert "SIDEWINDER_*" in capsys.readouterr().err
+
+
+def test_a_command_gives_the_exit_status(monkeypatch):
+    monkeypatch.setitem(package.COMMANDS, "ask", lambda: 3)
+    with pytest.raises(SystemExit) as left:
+        main(["ask"])
+    assert left.value.code == 3
+
+
+def test_mistakes_in_the_environment_end_it_before_anything_is_loaded(monkeypatch, capsys):
+    monkeypatch.setenv("SIDEWINDER_PROBE_PORT", "x")
+    with pytest.raises(SystemExit) as left:
+        main([])
+    assert left.value.code == 2
+    assert "SIDEWINDER_PROBE_PORT" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from sidewinder_sidecar import settings
+from sidewinder_sidecar.settings import LIMITS, SETTINGS, Limits, Settings, Unusable, read
+
+
+def mistakes(**environment):
+    with pytest.raises(Unusable) as found:
+        read(environment)
+    return {mistake.variable: str(mistake) for mistake in found.value.mistakes}
+
+
+def test_without_anything_the_defaults_hold():
+    assert read({"PATH": "/bin"}) == Settings()
+    assert read({}).limits == Limits()
+
+
+def test_values_are_taken():
+    found = read(
+        {
+            "SIDEWINDER_DISCOVERY": "unix:/run/a.sock",
+            "SIDEWINDER_PROBE_PORT": "0",
+            "SIDEWINDER_ACCESS_LOG_QUERY": "true",
+            "SIDEWINDER_LIMIT_HEAD_SECONDS": "0.5",
+            "SIDEWINDER_LIMIT_CONNECTIONS": "7",
+            "SIDEWINDER_OTLP_ENDPOINT": "https://collector:4318/custom",
+            "SIDEWINDER_OTLP_HEADERS": "authorization=Bearer%20x,x-b=1",
+        }
+    )
+    assert (found.discovery, found.probe_port, found.access_log_query) == ("unix:/run/a.sock", 0, True)
+    assert (found.limits.head_seconds, found.limits.connections) == (0.5, 7)
+
+
+WRONG = {
+    "DISCOVERY": ["run/a.sock", "unix:", "unix:a", "http://x"],
+    "SNAPSHOT": ["x" * 5000],
+    "KEEP": ["x" * 5000],
+    "PROBE_ADDRESS": ["", "x" * 300],
+    "PROBE_PORT": ["", "x", "-1", "65536", "1.5"],
+    "ADMIN_PORT": ["80a", "99999999999999999999"],
+    "ACCESS_LOG": ["x" * 5000],
+    "ACCESS_LOG_QUERY": ["", "maybe", "2"],
+    "LOG_LEVEL": ["", "INFO", "loud"],
+    "OTLP_ENDPOINT": ["collector:4318", "http://", "ftp://x", "http://a b"],
+    "OTLP_HEADERS": ["no-equals", "=x", "a=1,,"],
+    "SPAN_QUEUE": ["0", "-5", "many"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_told_with_what_would_be_right(name, value):
+    found = mistakes(**{f"SIDEWINDER_{name}": value})
+    assert list(found) == [f"SIDEWINDER_{name}"]
+    (text,) = found.values()
+    assert "Right is: " in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("variable", LIMITS, ids=lambda variable: variable.name)
+@pytest.mark.parametrize("value", ["", "x", "-1", "0", "nan", "1e99", "inf"])
+def test_no_limit_can_be_turned_off_by_mistake(variable, value):
+    assert list(mistakes(**{variable.name: value})) == [variable.name]
+
+
+def test_every_variable_has_a_wrong_value_here():
+    assert {f"SIDEWINDER_{name}" for name in WRONG} == {variable.name for variable in SETTINGS}
+
+
+def test_all_mistakes_come_at_once():
+    found = mistakes(
+        SIDEWINDER_PROBE_PORT="x", SIDEWINDER_LIMIT_PIPELINED="0", SIDEWINDER_LOG_LEVEL="loud", SIDEWINDER_DISCVERY="y"
+    )
+    assert len(found) == 4
+    assert "'loud'" in found["SIDEWINDER_LOG_LEVEL"]
+    assert "did you mean SIDEWINDER_DISCOVERY?" in found["SIDEWINDER_DISCVERY"]
+
+
+def test_what_is_like_nothing_is_told_too():
+    assert "docs/reference/settings.md" in mistakes(SIDEWINDER_ZZZ="1")["SIDEWINDER_ZZZ"]
+
+
+def test_a_secret_is_never_shown():
+    found = mistakes(SIDEWINDER_OTLP_HEADERS="hunter2", SIDEWINDER_OTLP_HEADER="hunter2")
+    assert "[redacted]" in found["SIDEWINDER_OTLP_HEADERS"]
+    assert not any("hunter2" in text for text in found.values())
+
+
+def test_two_sources_of_configuration_are_one_too_many():
+    found = mistakes(SIDEWINDER_DISCOVERY="unix:/a", SIDEWINDER_SNAPSHOT="/b")
+    assert "choose one" in found["SIDEWINDER_SNAPSHOT"]
+
+
+def test_the_process_says_all_of_it_and_exits(monkeypatch, capsys):
+    monkeypatch.setenv("SIDEWINDER_PROBE_PORT", "x")
+    monkeypatch.setenv("SIDEWINDER_ADMIN_PORT", "y")
+    with pytest.raises(SystemExit) as left:
+        settings.read_or_exit()
+    assert left.value.code == 2
+    assert [line.partition("=")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "SIDEWINDER_PROBE_PORT",
+        "SIDEWINDER_ADMIN_PORT",
+    ]
+
+
+def test_the_reference_page_is_in_step():
+    page = Path(__file__).parents[2] / "docs/reference/settings.md"
+    assert page.read_text() == settings.reference(), (
+        "python -m sidewinder_sidecar.settings > docs/reference/settings.md"
+    )
+
+
+def test_every_variable_is_described():
+    assert all(variable.description for variable in SETTINGS + LIMITS)
