@@ -1,0 +1,140 @@
+"""From what users wrote to what it means: the one recipe. Called by `local`, `reconcile`, the CLI and admission alike.
+
+Pure and deterministic: everything is sorted, there is no clock, and nothing that a user wrote raises. A mistake is a
+Problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from sidewinder_operator.compile.attachment import World, attach
+from sidewinder_operator.compile.conflicts import conflicts
+from sidewinder_operator.compile.last_good import LastGood, heal, remember
+from sidewinder_operator.compile.registry import ROWS
+from sidewinder_operator.compile.routes import Routing, captures, routes, routing
+from sidewinder_operator.compile.sections import Attachments, Row
+from sidewinder_operator.compile.services import backend, services
+from sidewinder_operator.compile.targets import survey
+from sidewinder_operator.compile.workloads import Selection, gateways, workloads
+from sidewinder_operator.compile.wreck import Wreck
+from sidewinder_operator.mesh import Mesh
+from sidewinder_operator.mesh.services import MeshBackend, MeshService
+from sidewinder_operator.mesh.workloads import PodReplica, Replica, WayIn
+from sidewinder_operator.problems import Problem, Reference
+from sidewinder_operator.resources import FIELDS, Cluster, Key, Object
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for the whole mesh and is written in no object."""
+
+    system_namespace: str = "sidewinder-system"  # the only one from which a policy may target the mesh
+    cluster_domain: str = "cluster.local"
+    trace_percent: float = 1.0
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs, told by whoever starts it."""
+
+    replicas: tuple[Replica, ...] = ()
+    pods: tuple[PodReplica, ...] = ()
+    ways_in: tuple[WayIn, ...] = ()
+
+
+class Compiled(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. `cluster` is what was compiled: broken objects that were good once (`stale`) as they were."""
+
+    mesh: Mesh
+    problems: tuple[Problem, ...]
+    last_good: dict[Reference, Object]
+    stale: frozenset[Reference]
+    cluster: Cluster
+    attachments: Attachments
+
+
+_NOWHERE = Running()
+_DEFAULTS = Options()
+
+
+def compile_cluster(
+    cluster: Cluster,
+    last_good: LastGood | None = None,
+    *,
+    running: Running = _NOWHERE,
+    wrecks: Iterable[Wreck] = (),
+    options: Options = _DEFAULTS,
+    rows: tuple[Row, ...] = ROWS,
+) -> Compiled:
+    """The mesh that a cluster means, what is wrong with it, and what is good from now on."""
+    previous = last_good or {}
+    problems: list[Problem] = []
+    healed, stale = heal(_ordered(cluster), previous)
+    world = World(survey(healed, options.system_namespace), rows, previous, stale, tuple(wrecks), problems)
+    attachments = attach(world)
+    found = workloads(healed, running.replicas, running.pods)
+    selection = Selection(healed, found)
+    called = services(healed, selection, stale, problems)
+    routed = routing(healed, called, attachments, rows, stale, problems)
+    meant = routes(routed)
+    problems.extend(conflicts(meant, routed.placed))
+    mesh = Mesh(
+        workloads=selection.owned(found),
+        gateways=gateways(running.ways_in),
+        services={name: _placed(routed, service) for name, service in called.items()},
+        backends=_backends(routed, called),
+        routes=dict(sorted(meant.items())),
+        cluster_domain=options.cluster_domain,
+        trace_percent=options.trace_percent,
+    )
+    told = tuple(sorted(problems, key=_order))
+    return Compiled(
+        mesh=mesh,
+        problems=told,
+        last_good=remember(healed, previous, _faulty(told)),
+        stale=stale,
+        cluster=healed,
+        attachments=attachments,
+    )
+
+
+def _ordered(cluster: Cluster) -> Cluster:
+    """The cluster with its mappings sorted, as they should be already: a loader's order must never show."""
+    changed = {}
+    for name in FIELDS.values():
+        found: Mapping[Key, Object] = getattr(cluster, name)
+        if list(found) != sorted(found):
+            changed[name] = dict(sorted(found.items()))
+    return msgspec.structs.replace(cluster, **changed) if changed else cluster
+
+
+def _placed(routed: Routing, service: MeshService) -> MeshService:
+    gained = captures(routed, service)
+    if not gained:
+        return service
+    ports = tuple(msgspec.structs.replace(port, **gained.get(port.name, {})) for port in service.ports)
+    return msgspec.structs.replace(service, ports=ports)
+
+
+def _backends(routed: Routing, called: dict[str, MeshService]) -> dict[str, MeshBackend]:
+    """Every port's own way of being called, and the variants that routes have asked for."""
+    own = {
+        port.name: backend(routed.attachments, routed.rows, service, port)
+        for service in called.values()
+        for port in service.ports
+    }
+    return dict(sorted({**own, **routed.backends}.items()))
+
+
+def _faulty(problems: Iterable[Problem]) -> frozenset[Reference]:
+    """Policies with a section that cannot be built; a target that is missing or taken is no fault of the policy's."""
+    return frozenset(
+        problem.reference
+        for problem in problems
+        if problem.section and problem.severity == "Error" and problem.field.startswith(f"spec.{problem.section}")
+    )
+
+
+def _order(problem: Problem) -> tuple[Reference, str, str, str, str]:
+    return problem.reference, problem.field, problem.section, problem.reason, problem.message

@@ -1,0 +1,98 @@
+"""What a rule's filters mean: each written filter as the snapshot's. Called by `routes`, for rules and for backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from sidewinder_operator.resources.constraints import snake
+from sidewinder_operator.resources.filters import FILTERS, Filter, HeaderField, PathModifier
+from sidewinder_operator.resources.filters import DirectResponse as WrittenResponse
+from sidewinder_operator.resources.filters import HeaderModifier as WrittenModifier
+from sidewinder_operator.resources.filters import RequestRedirect as WrittenRedirect
+from sidewinder_operator.resources.filters import URLRewrite as WrittenRewrite
+from sidewinder_sidecar.snapshot.filters import (
+    DirectResponse,
+    FieldValue,
+    FilterSpec,
+    FullPath,
+    PathReplacement,
+    PrefixReplacement,
+    Redirect,
+    RequestHeaders,
+    ResponseHeaders,
+    Rewrite,
+    TemplatePath,
+)
+
+# Filters that answer themselves: a rule with one needs no backend.
+ANSWERS = frozenset({"RequestRedirect", "DirectResponse"})
+
+
+def filters(written: Iterable[Filter]) -> tuple[FilterSpec, ...]:
+    """The filters in the order written. One whose payload is missing was told by the reader and does nothing here."""
+    return tuple(_filters(written))
+
+
+def _filters(written: Iterable[Filter]) -> Iterator[FilterSpec]:
+    for each in written:
+        payload = getattr(each, _PAYLOADS[each.type])
+        if payload is not None:
+            yield _VERBS[each.type](payload)
+
+
+def _request_headers(written: WrittenModifier) -> FilterSpec:
+    return RequestHeaders(set=_fields(written.set), add=_fields(written.add), remove=written.remove)
+
+
+def _response_headers(written: WrittenModifier) -> FilterSpec:
+    return ResponseHeaders(set=_fields(written.set), add=_fields(written.add), remove=written.remove)
+
+
+def _redirect(written: WrittenRedirect) -> FilterSpec:
+    return Redirect(
+        scheme=written.scheme or "",
+        hostname=written.hostname or "",
+        port=written.port or 0,
+        path=_path(written.path),
+        status=written.status_code,
+    )
+
+
+def _rewrite(written: WrittenRewrite) -> FilterSpec:
+    return Rewrite(hostname=written.hostname or "", path=_path(written.path))
+
+
+def _direct(written: WrittenResponse) -> FilterSpec:
+    return DirectResponse(status=written.status_code, body=written.body, headers=_fields(written.headers))
+
+
+def _fields(written: Iterable[HeaderField]) -> tuple[FieldValue, ...]:
+    return tuple(
+        FieldValue(field.name, field.value_template, template=True)
+        if field.value_template is not None
+        else FieldValue(field.name, field.value or "")
+        for field in written
+    )
+
+
+def _path(written: PathModifier | None) -> PathReplacement | None:
+    if written is None:
+        return None
+    verb, attribute = _REPLACEMENTS[written.type]
+    return verb(getattr(written, attribute) or "")
+
+
+_PAYLOADS: Mapping[str, str] = {kind: snake(field) for kind, field in FILTERS.items()}
+_VERBS: Mapping[str, Callable[[Any], FilterSpec]] = {
+    "RequestHeaderModifier": _request_headers,
+    "ResponseHeaderModifier": _response_headers,
+    "RequestRedirect": _redirect,
+    "URLRewrite": _rewrite,
+    "DirectResponse": _direct,
+}
+_REPLACEMENTS: Mapping[str, tuple[Callable[[str], PathReplacement], str]] = {
+    "ReplaceFullPath": (FullPath, "replace_full_path"),
+    "ReplacePrefixMatch": (PrefixReplacement, "replace_prefix_match"),
+    "ReplaceTemplate": (TemplatePath, "replace_template"),
+}

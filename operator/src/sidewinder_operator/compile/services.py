@@ -1,0 +1,213 @@
+"""Services as callers meet them: ports, who answers there, and how each is called. Called by `compiler`.
+
+Endpoints come from written EndpointSlices and from the workloads that the Service selects, whichever there are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from sidewinder_operator.compile.sections import Attachments, Row, Scope, service_chain
+from sidewinder_operator.compile.seniority import origin
+from sidewinder_operator.compile.workloads import POD, Selection
+from sidewinder_operator.mesh.origin import Origin
+from sidewinder_operator.mesh.services import MeshBackend, MeshEndpoint, MeshPort, MeshService
+from sidewinder_operator.mesh.workloads import MeshWorkload
+from sidewinder_operator.problems import Problem, Reference
+from sidewinder_operator.resources import Cluster, Key
+from sidewinder_operator.resources.constraints import snake
+from sidewinder_operator.resources.core import EndpointSlice, Service, ServicePort
+
+OWNER = "kubernetes.io/service-name"  # the label by which a slice names its Service
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """What a route or a rule with client sections of its own adds to the backends that it calls."""
+
+    suffix: str  # "@bookinfo/reviews/everyone"
+    chain: tuple[Scope, ...]
+    origin: Origin
+
+
+def services(
+    cluster: Cluster, selection: Selection, stale: frozenset[Reference], problems: list[Problem]
+) -> dict[str, MeshService]:
+    """All Services that have a port of ours to call, by "<namespace>/<name>", still without routes."""
+    slices = _by_service(cluster, problems)
+    found = {}
+    for key, service in cluster.services.items():
+        if service.spec.type == "ExternalName":
+            continue  # a DNS alias: there is nothing of the cluster's behind it
+        members, own_slices = selection.members(key), slices.get(key, ())
+        found["/".join(key)] = MeshService(
+            namespace=key[0],
+            name=key[1],
+            ports=tuple(_port(service, port, members, own_slices) for port in _served(service, problems)),
+            origin=origin(service, service.reference in stale),
+        )
+        problems.extend(_unmet(service, members))
+    return found
+
+
+def port_name(namespace: str, service: str, port: int) -> str:
+    """What names a Service's port everywhere."""
+    return f"{namespace}/{service}:{port}"
+
+
+def _served(service: Service, problems: list[Problem]) -> Iterator[ServicePort]:
+    """The ports that can carry HTTP. Of two with one number the first counts: a number is what routes go by."""
+    seen = set()
+    for index, port in enumerate(service.spec.ports):
+        if port.protocol != "TCP":
+            continue
+        if port.port not in seen:
+            seen.add(port.port)
+            yield port
+            continue
+        problems.append(
+            Problem(
+                reference=service.reference,
+                field=f"spec.ports[{index}].port",
+                reason="Duplicate",
+                message=f"{port.port} stands here twice: the first counts",
+            )
+        )
+
+
+def _port(
+    service: Service, port: ServicePort, members: Iterable[MeshWorkload], slices: Iterable[EndpointSlice]
+) -> MeshPort:
+    any_ready = service.spec.publish_not_ready_addresses
+    found: dict[tuple[str, str, int], MeshEndpoint] = {}
+    for endpoint in (*_sliced(port, slices), *_selected(port, members)):
+        key = endpoint.uid, endpoint.address, endpoint.port
+        if endpoint.ready or key not in found:  # while slices are rewritten one may stand in two: ready counts
+            found[key] = endpoint
+    endpoints = (found[key] for key in sorted(found))
+    return MeshPort(
+        name=port_name(service.namespace, service.name, port.port),
+        port=port.port,
+        label=port.name,
+        protocol=port.app_protocol,
+        endpoints=tuple(msgspec.structs.replace(e, ready=True) if any_ready and not e.ready else e for e in endpoints),
+    )
+
+
+def _selected(port: ServicePort, members: Iterable[MeshWorkload]) -> Iterator[MeshEndpoint]:
+    target = port.target_port if port.target_port is not None else port.port
+    for workload in members:
+        if workload.kind == POD:
+            continue  # the cluster itself writes slices for pods, and knows better when they are ready
+        for own in workload.ports:
+            if own.name == target if isinstance(target, str) else own.port in (0, target):
+                for address in workload.addresses:
+                    uid = workload.uid or f"{workload.id}/{address}"
+                    yield MeshEndpoint(
+                        uid=uid,
+                        address=address,
+                        port=own.dialled,
+                        zone=workload.zone,
+                        ready=workload.ready,
+                        labels=workload.labels,
+                    )
+
+
+def _sliced(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[MeshEndpoint]:
+    for each in slices:
+        numbers = [
+            own.port for own in each.ports if own.name == port.name and own.protocol == port.protocol and own.port
+        ]
+        for endpoint in each.endpoints:
+            address = endpoint.addresses[0]
+            if not _is_ip(address, each.address_type):
+                continue
+            uid = endpoint.target_ref.uid if endpoint.target_ref is not None else ""
+            for number in numbers:
+                yield MeshEndpoint(
+                    uid=uid or address,
+                    address=address,
+                    port=number,
+                    zone=endpoint.zone,
+                    ready=endpoint.conditions.ready is not False,
+                )
+
+
+def _by_service(cluster: Cluster, problems: list[Problem]) -> Mapping[Key, list[EndpointSlice]]:
+    """The slices that can be used, by the Service that they name."""
+    found: dict[Key, list[EndpointSlice]] = defaultdict(list)
+    for each in cluster.slices.values():
+        owner = each.metadata.labels.get(OWNER, "")
+        faults = list(_faults(cluster, each, owner))
+        problems.extend(faults)
+        if not any(fault.reason in _USELESS for fault in faults):
+            found[each.namespace, owner].append(each)
+    return found
+
+
+_USELESS = frozenset({"ServiceNotFound", "Unsupported"})  # the whole slice; a bad address costs only itself
+
+
+def _faults(cluster: Cluster, each: EndpointSlice, owner: str) -> Iterator[Problem]:
+    def fault(field: str, reason: str, message: str, severity: str = "Error") -> Problem:
+        return Problem(reference=each.reference, field=field, reason=reason, message=message, severity=severity)
+
+    if (each.namespace, owner) not in cluster.services:
+        why = f"there is no Service {each.namespace}/{owner}" if owner else "the label must name the slice's Service"
+        # A warning: a Service's slices may well be there before it, and after it.
+        yield fault(f"metadata.labels[{OWNER}]", "ServiceNotFound", why, "Warning")
+    elif each.address_type == "FQDN":
+        yield fault("addressType", "Unsupported", "host names are not resolved: write IPv4 or IPv6 addresses")
+    else:
+        for index, endpoint in enumerate(each.endpoints):
+            if not _is_ip(endpoint.addresses[0], each.address_type):
+                why = f"{endpoint.addresses[0]} is no {each.address_type} address: nothing is sent there"
+                yield fault(f"endpoints[{index}].addresses[0]", "Invalid", why)
+
+
+def _is_ip(text: str, family: str) -> bool:
+    try:
+        return f"IPv{ipaddress.ip_address(text).version}" == family
+    except ValueError:
+        return False
+
+
+def _unmet(service: Service, members: tuple[MeshWorkload, ...]) -> Iterator[Problem]:
+    """A targetPort by name that nobody whom the Service selects has."""
+    names = {own.name for workload in members for own in workload.ports}
+    for index, port in enumerate(service.spec.ports):
+        if members and isinstance(port.target_port, str) and port.target_port not in names:
+            yield Problem(
+                reference=service.reference,
+                field=f"spec.ports[{index}].targetPort",
+                reason="PortNotFound",
+                message=f"nobody it selects has a port named {port.target_port}; they have {', '.join(sorted(names))}",
+                severity="Warning",
+            )
+
+
+def backend(
+    attachments: Attachments, rows: Iterable[Row], service: MeshService, port: MeshPort, variant: Variant | None = None
+) -> MeshBackend:
+    """How one port is called, or how one route calls it: the client sections at the end of the chain of scopes."""
+    chain = service_chain(service.namespace, service.name, port.label)
+    values = {}
+    origins: list[Origin] = []
+    if variant is not None:
+        chain = (*chain, *variant.chain)
+    for row in rows:
+        applied = attachments.effective(row, chain) if row.client else ()
+        if applied:
+            values[snake(row.name)] = applied[-1].value
+            origins.extend(each.origin for each in applied)
+    sources = (*origins, service.origin, *((variant.origin,) if variant is not None else ()))
+    return MeshBackend(
+        name=port.name + (variant.suffix if variant is not None else ""),
+        service=f"{service.namespace}/{service.name}",
+        endpoints=port.name,
+        origins=tuple(dict.fromkeys(sources)),
+        **values,
+    )

@@ -1,0 +1,141 @@
+"""Who runs, and which Service selects whom. Called by `compiler`; `services` asks a Selection for its members."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from sidewinder_operator.mesh.workloads import (
+    MeshGateway,
+    MeshWorkload,
+    PodReplica,
+    Replica,
+    WayIn,
+    WorkloadPort,
+    identity,
+)
+from sidewinder_operator.resources import Cluster, Key
+from sidewinder_operator.resources.core import Service
+from sidewinder_operator.resources.workload import ExternalWorkload, LocalProcess
+
+POD = "Pod"
+ZONE = "topology.kubernetes.io/zone"  # the label by which a workload says where it runs
+
+
+def workloads(
+    cluster: Cluster, replicas: Iterable[Replica], pods: Iterable[PodReplica] = ()
+) -> dict[str, MeshWorkload]:
+    """Everything that can be selected, by id. A replica whose LocalProcess is gone belongs to nobody any more."""
+    found = [_external(workload) for workload in cluster.workloads.values()]
+    found.extend(map(_pod, pods))
+    for replica in replicas:
+        process = cluster.processes.get((replica.namespace, replica.name))
+        if process is not None:
+            found.append(_process(process, replica))
+    return {workload.id: workload for workload in sorted(found, key=lambda each: each.id)}
+
+
+def _external(workload: ExternalWorkload) -> MeshWorkload:
+    """What somebody else started: dialled where it is, without a sidecar of ours."""
+    spec, (namespace, name) = workload.spec, workload.key
+    return MeshWorkload(
+        id=identity(workload.KIND, namespace, name),
+        kind=workload.KIND,
+        namespace=namespace,
+        name=name,
+        uid=workload.metadata.uid,
+        generation=workload.metadata.generation,
+        labels=workload.metadata.labels,
+        zone=workload.metadata.labels.get(ZONE, ""),
+        service_account=spec.service_account,
+        addresses=spec.addresses,
+        ports=tuple(WorkloadPort(port=port.port, name=port.name, dialled=port.port) for port in spec.ports),
+    )
+
+
+def _process(process: LocalProcess, replica: Replica) -> MeshWorkload:
+    """What local mode started: dialled at its sidecar. It has one port, which every number means."""
+    port = WorkloadPort(name=process.spec.port_name, dialled=replica.inbound, application=replica.application)
+    return MeshWorkload(
+        id=replica.id,
+        kind=process.KIND,
+        namespace=replica.namespace,
+        name=replica.name,
+        uid=replica.uid,
+        generation=process.metadata.generation,
+        labels=process.metadata.labels,
+        zone=process.metadata.labels.get(ZONE, ""),
+        service_account=process.spec.service_account,
+        addresses=(replica.address,),
+        ports=(port,),
+        outbound=replica.outbound,
+        ready=replica.ready,
+    )
+
+
+def _pod(pod: PodReplica) -> MeshWorkload:
+    """A pod with a sidecar of ours: dialled at its own ports, from which its kernel leads to the sidecar."""
+    return MeshWorkload(
+        id=pod.id,
+        kind=POD,
+        namespace=pod.namespace,
+        name=pod.name,
+        uid=pod.uid,
+        labels=pod.labels,
+        zone=pod.zone,
+        service_account=pod.service_account,
+        addresses=pod.addresses,
+        ports=pod.ports,
+        outbound=pod.outbound,
+        inbound=pod.inbound,
+        ready=pod.ready and not pod.terminating,
+    )
+
+
+def gateways(ways_in: Iterable[WayIn]) -> dict[str, MeshGateway]:
+    """The ways in, by id."""
+    found = (MeshGateway(id=w.id, name=w.name, address=w.address, port=w.port, domain=w.domain) for w in ways_in)
+    return {gateway.id: gateway for gateway in sorted(found, key=lambda each: each.id)}
+
+
+class Selection:
+    """Which Service selects whom, by labels in its own namespace. One walk over both, not one for each pair."""
+
+    def __init__(self, cluster: Cluster, found: dict[str, MeshWorkload]) -> None:
+        self._by_label: dict[tuple[str, str, str], list[MeshWorkload]] = defaultdict(list)
+        for workload in found.values():
+            for name, value in workload.labels.items():
+                self._by_label[workload.namespace, name, value].append(workload)
+        self._members = {key: self._select(service) for key, service in cluster.services.items()}
+        self._owners = self._own(cluster)
+
+    def members(self, service: Key) -> tuple[MeshWorkload, ...]:
+        """The workloads that a Service selects, by id."""
+        return self._members.get(service, ())
+
+    def owned(self, found: dict[str, MeshWorkload]) -> dict[str, MeshWorkload]:
+        """The workloads with the Service that each belongs to: of several the one that asks for the fewest labels.
+
+        `reviews` rather than `reviews-v1`: what people call the application, not one of its versions.
+        """
+        return {
+            id_: msgspec.structs.replace(workload, service=self._owners[id_][1]) if id_ in self._owners else workload
+            for id_, workload in found.items()
+        }
+
+    def _select(self, service: Service) -> tuple[MeshWorkload, ...]:
+        selector = service.spec.selector
+        if not selector:
+            return ()
+        candidates = min((self._by_label.get((service.namespace, *pair), ()) for pair in selector.items()), key=len)
+        return tuple(w for w in candidates if selector.items() <= w.labels.items())
+
+    def _own(self, cluster: Cluster) -> dict[str, tuple[int, str]]:
+        owners: dict[str, tuple[int, str]] = {}
+        for key, members in self._members.items():
+            rank = (len(cluster.services[key].spec.selector), key[1])
+            for workload in members:
+                owners[workload.id] = min(owners.get(workload.id, rank), rank)
+        return owners

@@ -1,0 +1,65 @@
+"""What can be called: Services, their ports, who answers there, and how a caller's proxy treats them.
+
+Made by `compile.services` (and `compile.routes` for the variants of backends); read by `compile.project`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
+from sidewinder_operator.mesh.origin import Origin
+from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
+
+
+class MeshEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One address that answers; sorted by (uid, address, port), which no two of a port share."""
+
+    uid: str
+    address: str
+    port: int
+    zone: str = ""
+    ready: bool = True
+    labels: dict[str, str] = {}
+
+
+class MeshBackend(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How one port of one Service is called: the client sections that hold there. None: the sidecar's default.
+
+    A route or rule with client sections of its own calls a variant, `<port's name>@<route>[/<rule>]`.
+    """
+
+    name: str  # "bookinfo/reviews:9080"
+    service: str  # "bookinfo/reviews"
+    endpoints: str  # the MeshPort's name
+    load_balancing: MeshLoadBalancing | None = None
+    retry_constraint: MeshRetryConstraint | None = None
+    origins: tuple[Origin, ...] = ()
+
+
+class MeshPort(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One port of a Service. `producers` and `consumers` are routes in the Gateway API's order of precedence.
+
+    Callers of namespace N see `consumers[N]` where there is one, else `producers`.
+    """
+
+    name: str  # "bookinfo/reviews:9080"
+    port: int
+    label: str = ""  # the port's name in the Service
+    protocol: str = ""  # appProtocol
+    endpoints: tuple[MeshEndpoint, ...] = ()
+    producers: tuple[str, ...] = ()
+    consumers: dict[str, tuple[str, ...]] = {}
+
+    def routes(self, namespace: str) -> tuple[str, ...]:
+        """The routes that hold for callers in `namespace` ("": callers outside the mesh)."""
+        return self.consumers.get(namespace, self.producers)
+
+
+class MeshService(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A Service and its ports, in the order written."""
+
+    namespace: str
+    name: str
+    ports: tuple[MeshPort, ...] = ()
+    origin: Origin

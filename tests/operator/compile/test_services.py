@@ -1,0 +1,115 @@
+"""Services as callers meet them: ports, endpoints, and the client sections that hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidewinder_operator.compile.compiler import compile_cluster
+from sidewinder_operator.compile.services import port_name
+from sidewinder_operator.mesh.services import MeshPort
+from sidewinder_operator.resources import gather
+from sidewinder_operator.resources.core import Service, ServicePort, ServiceSpec
+from sidewinder_operator.resources.meta import ObjectMeta
+from tests.support.clusters import given, running
+
+
+def compiled(text: str) -> tuple[dict[str, MeshPort], list[str]]:
+    cluster = given(text).cluster
+    result = compile_cluster(cluster, running=running(cluster))
+    ports = {port.name: port for service in result.mesh.services.values() for port in service.ports}
+    return ports, [f"{problem.severity} {problem.field}: {problem.message}" for problem in result.problems]
+
+
+def service(ports: str, more: str = "") -> str:
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\nspec: {{ports: [{ports}]{more}}}\n"
+    )
+
+
+def endpoint_slice(endpoints: str, ports: str = '{name: "", port: 8080}', family: str = "IPv4") -> str:
+    return f"""---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
+addressType: {family}
+ports: [{ports}]
+endpoints: [{endpoints}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready"),
+    [("{}", True), ("{ready: true}", True), ("{ready: false}", False), ("{serving: true}", True)],
+)
+def test_an_endpoint_is_ready_unless_it_is_said_not_to_be(conditions: str, ready: bool) -> None:
+    ports, _ = compiled(service("{port: 80}") + endpoint_slice(f"{{addresses: [10.0.0.1], conditions: {conditions}}}"))
+    assert [endpoint.ready for endpoint in ports["shop/web:80"].endpoints] == [ready]
+
+
+def test_a_slice_serves_the_port_of_its_name_and_protocol() -> None:
+    ports, _ = compiled(
+        service("{name: a, port: 80}, {name: b, port: 81}")
+        + endpoint_slice(
+            "{addresses: [10.0.0.1]}", "{name: a, port: 1}, {name: b, port: 2, protocol: UDP}, {name: c, port: 3}"
+        )
+    )
+    assert [endpoint.port for endpoint in ports["shop/web:80"].endpoints] == [1]
+    assert ports["shop/web:81"].endpoints == ()
+
+
+def test_endpoints_are_sorted_and_stand_once() -> None:
+    pod = "targetRef: {kind: Pod, uid: %s}"
+    endpoints = [
+        f"{{addresses: [10.0.0.2], {pod % 'b'}}}",
+        f"{{addresses: [10.0.0.3], {pod % 'a'}}}",
+        f"{{addresses: [10.0.0.2], {pod % 'b'}}}",
+    ]
+    ports, _ = compiled(service("{port: 80}") + endpoint_slice(", ".join(endpoints)))
+    assert [(e.uid, e.address) for e in ports["shop/web:80"].endpoints] == [("a", "10.0.0.3"), ("b", "10.0.0.2")]
+
+
+def test_a_bad_address_costs_only_itself() -> None:
+    ports, told = compiled(
+        service("{port: 80}") + endpoint_slice('{addresses: [10.0.0.1]}, {addresses: ["::1"]}, {addresses: [10.0.0.2]}')
+    )
+    assert [endpoint.address for endpoint in ports["shop/web:80"].endpoints] == ["10.0.0.1", "10.0.0.2"]
+    assert told == ["Error endpoints[1].addresses[0]: ::1 is no IPv4 address: nothing is sent there"]
+
+
+def test_ports_that_carry_no_http_are_left_out() -> None:
+    ports, told = compiled(service("{name: dns, port: 53, protocol: UDP}, {name: http, port: 80}"))
+    assert list(ports) == ["shop/web:80"]
+    assert told == []
+
+
+def test_an_external_name_has_nothing_behind_it() -> None:
+    assert compiled(service("{port: 80}", ", type: ExternalName, externalName: example.test")) == ({}, [])
+
+
+def test_a_port_number_counts_once() -> None:
+    """The API server and the reader refuse it; compile must not be the one that falls over it."""
+    twice = ServiceSpec(ports=(ServicePort(name="a", port=80), ServicePort(name="b", port=80)))
+    result = compile_cluster(gather([Service(metadata=ObjectMeta(name="web", namespace="shop"), spec=twice)]))
+    assert [port.label for port in result.mesh.services["shop/web"].ports] == ["a"]
+    assert [problem.field for problem in result.problems] == ["spec.ports[1].port"]
+
+
+PROCESS = """---
+apiVersion: sidewinder.dev/v1alpha1
+kind: LocalProcess
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {command: [web], portName: main}
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "found"), [("", True), ("targetPort: 9999", True), ("targetPort: main", True), ("targetPort: x", False)]
+)
+def test_a_target_port_means_a_process_by_name_or_by_any_number(target: str, found: bool) -> None:
+    ports, told = compiled(service(f"{{port: 80, {target}}}", ", selector: {app: web}") + PROCESS)
+    assert [endpoint.port for endpoint in ports["shop/web:80"].endpoints] == ([15000] if found else [])
+    assert bool(told) != found
+
+
+def test_ports_are_named_by_service_and_number() -> None:
+    assert port_name("shop", "web", 80) == "shop/web:80"

@@ -1,0 +1,86 @@
+"""Who runs, and which Service selects whom."""
+
+from __future__ import annotations
+
+from sidewinder_operator.compile.workloads import Selection, gateways, workloads
+from sidewinder_operator.mesh.workloads import MeshGateway, Replica, WayIn
+from tests.support.clusters import given, running
+
+MANIFESTS = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: LocalProcess
+metadata: {name: web-v1, namespace: shop, labels: {app: web, version: v1}}
+spec: {command: [web], replicas: 2, serviceAccount: web, portName: main}
+---
+apiVersion: sidewinder.dev/v1alpha1
+kind: ExternalWorkload
+metadata: {name: old, namespace: shop, labels: {app: web, topology.kubernetes.io/zone: z1}, uid: ext, generation: 2}
+spec: {addresses: [192.0.2.1], ports: [{name: main, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a-web-v1, namespace: shop}
+spec: {selector: {app: web, version: v1}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: everything, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: other}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+CLUSTER = given(MANIFESTS).cluster
+RUNNING = running(CLUSTER)
+FOUND = workloads(CLUSTER, RUNNING.replicas)
+SELECTION = Selection(CLUSTER, FOUND)
+
+
+def test_a_replica_is_dialled_at_its_sidecar() -> None:
+    first = FOUND["LocalProcess/shop/web-v1/0"]
+    assert (first.ports[0].port, first.ports[0].name) == (0, "main"), "every number means its one port"
+    assert (first.ports[0].dialled, first.ports[0].application, first.outbound) == (15000, 15001, 15002)
+    assert (first.uid, first.service_account, first.labels["version"]) == ("web-v1-0", "web", "v1")
+    assert list(FOUND) == ["ExternalWorkload/shop/old", "LocalProcess/shop/web-v1/0", "LocalProcess/shop/web-v1/1"]
+
+
+def test_an_external_workload_is_dialled_where_it_is() -> None:
+    old = FOUND["ExternalWorkload/shop/old"]
+    assert (old.addresses, old.ports[0].dialled, old.outbound) == (("192.0.2.1",), 8080, 0)
+    assert (old.uid, old.generation, old.zone) == ("ext", 2, "z1")
+
+
+def test_a_replica_whose_process_is_gone_belongs_to_nobody() -> None:
+    stranger = Replica(namespace="shop", name="gone", uid="x", inbound=1, application=2, outbound=3)
+    assert workloads(CLUSTER, (stranger,)).keys() == {"ExternalWorkload/shop/old"}
+
+
+def test_a_service_selects_by_all_of_its_labels_in_its_own_namespace() -> None:
+    assert [w.name for w in SELECTION.members(("shop", "web"))] == ["old", "web-v1", "web-v1"]
+    assert [w.name for w in SELECTION.members(("shop", "a-web-v1"))] == ["web-v1", "web-v1"]
+    assert SELECTION.members(("shop", "everything")) == (), "no selector selects nobody"
+    assert SELECTION.members(("other", "web")) == ()
+    assert SELECTION.members(("shop", "nowhere")) == ()
+
+
+def test_a_workload_is_owned_by_the_service_that_asks_for_the_fewest_labels() -> None:
+    assert {w.service for w in SELECTION.owned(FOUND).values()} == {"web"}
+
+
+def test_a_workload_that_nobody_selects_has_no_owner() -> None:
+    alone = given(MANIFESTS.split("---")[0]).cluster
+    found = workloads(alone, RUNNING.replicas)
+    assert {w.service for w in Selection(alone, found).owned(found).values()} == {""}
+
+
+def test_ways_in_are_known_by_name() -> None:
+    way = WayIn(name="front", port=8080)
+    expected = MeshGateway(id="Gateway/front", name="front", address="127.0.0.1", port=8080, domain="localhost")
+    assert gateways((way,)) == {"Gateway/front": expected}
