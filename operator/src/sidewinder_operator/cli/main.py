@@ -1,0 +1,108 @@
+"""The command `sidewinder`: options, and what each command calls. Every mistake is told with what would be right."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from sidewinder_operator.cli.console import Voice, summary
+
+FILES = click.option(
+    "-f",
+    "--filename",
+    "paths",
+    metavar="PATH",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A manifest or a folder of manifests; may be given several times.",
+)
+STATE = click.option(
+    "--state",
+    metavar="DIR",
+    default=Path(".sidewinder"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where what was good last is kept, and where the running `up` is found.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Sidewinder: a service mesh for Kubernetes, and for one machine without it."""
+
+
+@main.command()
+@FILES
+@STATE
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="The way in; 0 takes one.")
+@click.option(
+    "--otlp",
+    metavar="URL",
+    default=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+    help="OTLP/HTTP receiver of the spans, such as http://127.0.0.1:4318. Default: $OTEL_EXPORTER_OTLP_ENDPOINT.",
+)
+@click.option(
+    "--trace-percent",
+    default=100.0,
+    show_default=True,
+    type=click.FloatRange(0, 100),
+    help="Share of the requests from outside that get a trace.",
+)
+@click.option("--access-log", is_flag=True, help="Show the sidecars' access logs.")
+def up(paths: tuple[Path, ...], state: Path, port: int, otlp: str, trace_percent: float, access_log: bool) -> None:
+    """Run the mesh that these manifests describe on this machine, until Ctrl-C."""
+    from sidewinder_operator.cli.up import Asked, run  # not needed by the other commands, which start faster without
+
+    asked = Asked(paths=paths, state=state, port=port, otlp=otlp, trace_percent=trace_percent, access_log=access_log)
+    sys.exit(run(asked, Voice()))
+
+
+@main.command()
+@FILES
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def validate(paths: tuple[Path, ...], output: str) -> None:
+    """Print what is wrong with these manifests; exit 1 if anything is."""
+    from sidewinder_operator.cli.validate import as_json
+    from sidewinder_operator.cli.validate import validate as find
+
+    problems = find(paths)
+    voice = Voice()
+    if output == "json":
+        voice.raw(as_json(problems))
+    else:
+        voice.problems(problems)
+        (voice.warn if problems else voice.say)(summary(problems))
+    sys.exit(1 if any(problem.severity == "Error" for problem in problems) else 0)
+
+
+@main.command()
+@STATE
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def status(state: Path, output: str) -> None:
+    """Ask the running `up`: what runs, and which sidecars have acknowledged which object."""
+    from sidewinder_operator.cli.status import NotRunning, ask, show
+
+    voice = Voice()
+    try:
+        answer = ask(state)
+    except NotRunning as why:
+        raise click.ClickException(str(why)) from None
+    if output == "json":
+        voice.raw(answer.decode())
+    else:
+        show(answer, voice)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"sidewinder {importlib.metadata.version('sidewinder-operator')}")
+
+
+if __name__ == "__main__":
+    main()

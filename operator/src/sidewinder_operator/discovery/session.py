@@ -1,0 +1,257 @@
+"""One client's side of the discovery protocol, without I/O: messages and pictures in, lines out. Driven by `server`.
+
+1. One transaction is outstanding at a time. The next one is the difference between what is wanted *now* and what was
+   *acknowledged*, so a slow client skips states and never mixes them.
+2. A client's first transaction is sent even when it changes nothing: the empty commit whose ack proves what it has.
+3. A state that was refused is never sent again until what is wanted changes. The changes of a refused transaction are
+   tried by object: the one that the client names is set aside, else they are halved, until what is refused stands
+   alone. Everything else gets through: one bad object blocks nothing.
+4. What was set aside is tried once more after anything else has got through, since it may have needed that.
+5. A picture that comes meanwhile waits for the answer, and for the end of a search as in 3, which is bounded: else a
+   stream of changes could keep the search from ever ending.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from sidewinder_operator.discovery.store import Picture
+from sidewinder_sidecar import snapshot
+from sidewinder_sidecar.snapshot import stream
+
+MISSED_PINGS = 3  # unanswered ones after which a client counts as gone (`operator.md`)
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that the client refuses: the versions it refused, and why."""
+
+    versions: Mapping[str, str]  # of the object's resources in the transaction; "" for one that is to go
+    resource: str
+    field: str
+    why: str
+
+
+class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction that is not answered yet. `objects`: whose changes it carries."""
+
+    number: int
+    state: str
+    versions: Mapping[str, str]
+    objects: tuple[str, ...]
+
+
+class Session:
+    """The state of one stream. `receive` and `want` take in, `lines` gives what is to be written now."""
+
+    def __init__(self) -> None:
+        # what the client told
+        self.hello: stream.Hello | None = None
+        self.has: Mapping[str, str] = {}  # acknowledged; before the first ack, what it said it has
+        self.confirmed = False  # it has acknowledged `has` on this stream
+        self.seen: Mapping[str, object] = {}
+        self.released = 0
+        # what it should have
+        self.newest: Picture | None = None
+        self.wanted: Picture | None = None  # what is being sent: `newest`, or the one before until rule 5 lets go
+        self._before: Picture | None = None
+        # the transaction under way, and what is still to be tried: groups of objects
+        self.outstanding: Outstanding | None = None
+        self._number = 0
+        self._untried: deque[tuple[str, ...]] = deque()
+        # what was refused
+        self.rejections: dict[str, Rejection] = {}  # object → why
+        self._refused: dict[str, stream.Nack] = {}  # state → the answer, since `wanted` last changed
+        self._gained = False  # something got through since the rejected were last tried
+        # keeping alive
+        self._answers: list[bytes] = []
+        self._pings = 0
+        self._unanswered = 0
+
+    def __repr__(self) -> str:
+        waits = f", waits for {self.outstanding.number}" if self.outstanding else ""
+        return f"<Session {len(self.has)} resources{waits}, {len(self.rejections)} rejected>"
+
+    @property
+    def current(self) -> bool:
+        """The client has acknowledged exactly what is wanted."""
+        return self.confirmed and self.newest is not None and self.has == self.newest.versions
+
+    # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def want(self, picture: Picture) -> None:
+        """The newest picture."""
+        self.newest = picture
+
+    def receive(self, message: stream.ToServer) -> None:
+        """One message of the client. Raises stream.Malformed for one that has no place here."""
+        if self.hello is None and not isinstance(message, stream.Greeting):
+            raise stream.Malformed(f"the first message is a hello, not {type(message).__name__.lower()}")
+        match message:
+            case stream.Greeting(hello):
+                self._greet(hello)
+            case stream.Ack():
+                self._on_ack(message)
+            case stream.Nack():
+                self._on_nack(message)
+            case stream.Seen(seen):
+                self.seen = seen
+            case stream.Released(released):
+                self.released = released
+            case stream.Ping(number):
+                self._answers.append(stream.encode(stream.Pong(number)))
+            case stream.Pong():
+                self._unanswered = 0
+
+    def tick(self) -> bool:
+        """A ping's time has come; False when too many were not answered."""
+        if self._unanswered >= MISSED_PINGS:
+            return False
+        self._pings += 1
+        self._unanswered += 1
+        self._answers.append(stream.encode(stream.Ping(self._pings)))
+        return True
+
+    # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def lines(self) -> list[bytes]:
+        """What is to be written now."""
+        answers, self._answers = self._answers, []
+        if self.hello is None or self.newest is None or self.outstanding is not None:
+            return answers
+        if self.newest is not self.wanted and not self._untried:
+            self._adopt(self.newest)
+        assert self.wanted is not None
+        self.outstanding = self._next()
+        if self.outstanding is not None:
+            answers.extend(self._transaction(self.wanted, self.outstanding))
+        return answers
+
+    def _transaction(self, wanted: Picture, to: Outstanding) -> Iterator[bytes]:
+        yield stream.encode(stream.Begin(to.number, to.state))
+        for name in sorted(to.versions):
+            if self.has.get(name) != to.versions[name]:
+                yield wanted.resources[name].line
+        for name in sorted(self.has.keys() - to.versions.keys()):
+            yield stream.encode(stream.Drop(name))
+        yield stream.encode(stream.Commit(to.number))
+
+    # ── what to try next ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _adopt(self, newest: Picture) -> None:
+        """All that differs goes in one transaction; but what was rejected as it stands waits for the rest."""
+        if self.wanted is not None and self.wanted.state == newest.state:
+            self.wanted = newest  # the same content of a newer generation
+            return
+        self._before, self.wanted = self.wanted, newest
+        self._refused.clear()
+        for key, rejection in [*self.rejections.items()]:
+            if rejection.versions != self._changes_of((key,)):
+                del self.rejections[key]
+        self._untried.append(tuple(key for key in self._changed() if key not in self.rejections))
+        self._gained = True
+
+    def _next(self) -> Outstanding | None:
+        while True:
+            while self._untried:
+                objects = self._untried.popleft()
+                if (found := self._transition(objects)) is not None:
+                    return found
+            if self._gained and self.rejections:
+                self._gained = False
+                self._untried.append(tuple(self.rejections))
+            elif self.confirmed:
+                return None
+            else:
+                return self._transition(())
+
+    def _transition(self, objects: tuple[str, ...]) -> Outstanding | None:
+        """The transaction of these objects' changes; None where it is known to be refused or changes nothing."""
+        versions = self._merged(objects)
+        if self.confirmed and versions == self.has:
+            return None
+        assert self.wanted is not None
+        state = self.wanted.state if versions is self.wanted.versions else snapshot.state(versions)
+        if (nack := self._refused.get(state)) is not None:
+            self._search(objects, nack)
+            return None
+        self._number += 1
+        return Outstanding(number=self._number, state=state, versions=versions, objects=objects)
+
+    def _merged(self, objects: tuple[str, ...]) -> Mapping[str, str]:
+        """What the client would have with these objects' changes alone."""
+        assert self.wanted is not None
+        changes = self._changes_of(objects)
+        if len(changes) == sum(map(len, self._changed().values())):
+            return self.wanted.versions
+        versions = {**self.has, **changes}
+        return {name: version for name, version in versions.items() if version}
+
+    def _changed(self) -> dict[str, list[str]]:
+        """Object → names of its resources that differ between what is wanted and what the client has."""
+        wanted = self.wanted.versions if self.wanted is not None else {}
+        found: dict[str, list[str]] = {}
+        for name in sorted(wanted.keys() | self.has.keys()):
+            if wanted.get(name) != self.has.get(name):
+                found.setdefault(self._object(name), []).append(name)
+        return found
+
+    def _changes_of(self, objects: tuple[str, ...]) -> dict[str, str]:
+        wanted = self.wanted.versions if self.wanted is not None else {}
+        changed = self._changed()
+        return {name: wanted.get(name, "") for key in objects for name in changed.get(key, ())}
+
+    def _object(self, name: str) -> str:
+        """What a resource stands and falls with: the object it comes from, else itself."""
+        for picture in (self.wanted, self._before):
+            if picture is not None and (encoded := picture.resources.get(name)) is not None:
+                return encoded.of[0] if encoded.of is not None else name
+        return name
+
+    # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _greet(self, hello: stream.Hello) -> None:
+        if self.hello is not None:
+            raise stream.Malformed("a second hello")
+        self.hello = hello
+        self.has = hello.has
+
+    def _answered(self, number: int, word: str) -> Outstanding:
+        if self.outstanding is None or self.outstanding.number != number:
+            waits = f"{self.outstanding.number} is" if self.outstanding else "nothing is"
+            raise stream.Malformed(f"{word} of transaction {number}, but {waits} outstanding")
+        answered, self.outstanding = self.outstanding, None
+        return answered
+
+    def _on_ack(self, ack: stream.Ack) -> None:
+        answered = self._answered(ack.ack, "ack")
+        if ack.state != answered.state:
+            raise stream.Malformed(f"ack of transaction {ack.ack} for state {ack.state}, but {answered.state} was sent")
+        self.has = answered.versions
+        self.confirmed = True
+        self._gained = self._gained or bool(answered.objects)
+        for key in answered.objects:
+            self.rejections.pop(key, None)
+
+    def _on_nack(self, nack: stream.Nack) -> None:
+        answered = self._answered(nack.nack, "nack")
+        self._refused[answered.state] = nack
+        self._search(answered.objects, nack)
+
+    def _search(self, objects: tuple[str, ...], nack: stream.Nack) -> None:
+        """These objects' changes were refused together: which of them is to blame?"""
+        named = self._object(nack.resource) if nack.resource else ""
+        if named not in objects and len(objects) > 1:
+            half = len(objects) // 2
+            self._untried.extendleft((objects[half:], objects[:half]))
+            return
+        blamed = named if named in objects else next(iter(objects), "")
+        if not blamed:  # even what it has is refused: nothing that was sent is at fault
+            return
+        self.rejections[blamed] = Rejection(
+            versions=self._changes_of((blamed,)), resource=nack.resource, field=nack.field, why=nack.why
+        )
+        if rest := tuple(key for key in objects if key != blamed):
+            self._untried.appendleft(rest)

@@ -1,0 +1,79 @@
+"""One sidecar process of local mode: its settings, ports and readiness. Started by `replicas` and for the way in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from sidewinder_operator.local.children import Child, Nursery, Program, Tell
+from sidewinder_operator.local.ports import Ports
+from sidewinder_operator.local.readiness import Check
+
+SCRIPT = Path(sys.executable).with_name("sidewinder-sidecar")
+COMMAND = (
+    (str(SCRIPT),) if SCRIPT.exists() else (sys.executable, "-c", "from sidewinder_sidecar.main import main; main([])")
+)
+DRAIN_SECONDS = 5.0  # a person waits at a prompt: shorter than in a cluster, long enough for a slow answer
+LIMITS = "SIDEWINDER_LIMIT_"  # settings that a person may pass on to all sidecars
+
+
+class Telling(msgspec.Struct, frozen=True, kw_only=True):
+    """What sidecars tell, and where to."""
+
+    otlp_endpoint: str = ""
+    otlp_headers: str = ""
+    access_log: bool = False
+    log_level: str = "warning"
+
+
+class Sidecar:
+    """A proxy process and what it was promised. `socket` is where it finds its configuration."""
+
+    def __init__(
+        self,
+        name: str,
+        socket: Path,
+        nursery: Nursery,
+        ports: Ports,
+        tell: Tell,
+        telling: Telling,
+        changed: Callable[[Child], None],
+    ) -> None:
+        self.probe_port = ports.reserve()
+        self.admin_port = ports.reserve()
+        self._ports = ports
+        environment = self._environment(socket, telling, os.environ)
+        program = Program(name=f"{name} sidecar", command=COMMAND, environment=environment)
+        self.child = Child(program, nursery, tell, changed)
+
+    @property
+    def check(self) -> Check:
+        """It is ready when it has a configuration and its listeners are up."""
+        return Check(port=self.probe_port, path="/readyz", interval=0.05)
+
+    async def stop(self) -> None:
+        """Lets it finish what runs."""
+        await self.child.stop(DRAIN_SECONDS + 2.0)
+        self._ports.release(self.probe_port, self.admin_port)
+
+    def _environment(self, socket: Path, telling: Telling, outer: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in outer.items() if not name.startswith("SIDEWINDER_")}
+        limits = {name: value for name, value in outer.items() if name.startswith(LIMITS)}
+        return {
+            **kept,
+            f"{LIMITS}DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
+            **limits,
+            "SIDEWINDER_DISCOVERY": f"unix:{socket}",
+            "SIDEWINDER_KEEP": str(socket.with_suffix(".kept")),
+            "SIDEWINDER_PROBE_ADDRESS": "127.0.0.1",
+            "SIDEWINDER_PROBE_PORT": str(self.probe_port),
+            "SIDEWINDER_ADMIN_PORT": str(self.admin_port),
+            "SIDEWINDER_ACCESS_LOG": "stdout" if telling.access_log else "off",
+            "SIDEWINDER_LOG_LEVEL": telling.log_level,
+            "SIDEWINDER_OTLP_ENDPOINT": telling.otlp_endpoint,
+            "SIDEWINDER_OTLP_HEADERS": telling.otlp_headers,
+        }

@@ -1,0 +1,40 @@
+"""The command's frame: help, version, and mistakes in the options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sidewinder_operator.cli.main import main
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(main, ["version"])
+    assert result.output.startswith("sidewinder 0.")
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["validate"], ["status"], ["version"]], ids=" ".join)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_files_are_asked_for() -> None:
+    result = CliRunner().invoke(main, ["up"])
+    assert result.exit_code == 2
+    assert "Missing option '-f'" in result.output
+
+
+def test_a_port_out_of_range_is_refused() -> None:
+    result = CliRunner().invoke(main, ["up", "-f", "x", "--port", "70000"])
+    assert result.exit_code == 2
+    assert "0<=x<=65535" in result.output
+
+
+def test_status_of_nobody_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["status", "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no `sidewinder up` runs" in result.output

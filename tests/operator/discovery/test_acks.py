@@ -1,0 +1,112 @@
+"""How many of how many have what, and waiting for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sidewinder_operator.compile.project import Encoded
+from sidewinder_operator.discovery.acks import Acks, Having, Standing
+from sidewinder_operator.discovery.session import Rejection
+from sidewinder_operator.discovery.store import Store
+from sidewinder_operator.problems import Reference
+from sidewinder_sidecar import snapshot
+
+REVIEWS = Reference("ApiRoute", "bookinfo", "reviews")
+RATINGS = Reference("ApiRoute", "bookinfo", "ratings")
+
+
+def encoded(name: str, value: int, *sources: Reference) -> Encoded:
+    raw = b'{"value":%d}' % value
+    return Encoded(name, snapshot.version(raw), raw, None, sources)
+
+
+def cluster(value: int = 1) -> tuple[Store, Acks]:
+    store = Store()
+    acks = Acks(store)
+    reviews = encoded("route/bookinfo/reviews", value, REVIEWS)
+    ratings = encoded("route/bookinfo/ratings", value, RATINGS)
+    everything = {reviews.name: reviews, ratings.name: ratings}
+    store.publish({"a": everything, "b": everything, "c": {ratings.name: ratings}})
+    return store, acks
+
+
+def wanted(store: Store, workload: str) -> dict[str, str]:
+    return dict(store.pictures[workload].versions)
+
+
+def test_required_are_those_who_should_have_it_even_without_a_stream() -> None:
+    store, acks = cluster()
+    assert acks.standing(REVIEWS) == Standing(required=2, acknowledged=0, missing=("a", "b"))
+    acks.tell("a", Having(versions=wanted(store, "a")))
+    assert acks.standing(REVIEWS) == Standing(required=2, acknowledged=1, missing=("b",))
+    assert acks.standing(Reference("ApiRoute", "bookinfo", "other")) == Standing()
+
+
+def test_a_rejection_is_counted_with_its_reason() -> None:
+    store, acks = cluster()
+    name = "route/bookinfo/reviews"
+    why = Rejection(versions={name: store.pictures["a"].versions[name]}, resource=name, field="rules", why="no")
+    versions = {key: version for key, version in wanted(store, "a").items() if key != name}
+    acks.tell("a", Having(versions=versions, rejections={name: why}))
+    standing = acks.standing(REVIEWS)
+    assert (standing.required, standing.acknowledged, standing.rejected) == (2, 0, 1)
+    assert standing.rejections["a"].why == "no"
+    assert acks.standing(RATINGS).acknowledged == 1, "the other object got through"
+
+
+def test_the_highest_epoch_wins() -> None:
+    store, acks = cluster()
+    acks.tell("a", Having(epoch=2, versions=wanted(store, "a")))
+    acks.tell("a", Having(epoch=1))
+    acks.gone("a", 1)
+    assert acks.current("a")
+    acks.gone("a", 2)
+    assert not acks.current("a")
+
+
+def test_waiting_ends_when_the_last_has_it() -> None:
+    async def wait() -> None:
+        store, acks = cluster()
+        waiting = asyncio.create_task(acks.all_current(5.0))
+        for workload in ("a", "b", "c"):
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            acks.tell(workload, Having(versions=wanted(store, workload)))
+        assert await waiting
+        assert acks.behind() == []
+        assert await acks.all_current(0.0)
+
+    asyncio.run(wait())
+
+
+def test_waiting_ends_when_who_is_behind_is_gone_for_good() -> None:
+    async def wait() -> None:
+        store, acks = cluster()
+        waiting = asyncio.create_task(acks.all_current(5.0))
+        await asyncio.sleep(0)
+        store.publish({})
+        assert await waiting
+
+    asyncio.run(wait())
+
+
+def test_waiting_is_bounded() -> None:
+    async def wait() -> None:
+        _, acks = cluster()
+        assert not await acks.all_current(0.01)
+
+    asyncio.run(wait())
+
+
+def test_a_rejection_is_an_answer() -> None:
+    async def wait() -> None:
+        store, acks = cluster()
+        why = Rejection(versions={}, resource="", field="", why="no")
+        acks.tell("a", Having(versions=wanted(store, "a")))
+        acks.tell("b", Having(rejections={"x": why}))
+        assert not await acks.all_answered(0.01)
+        acks.tell("c", Having(versions=wanted(store, "c")))
+        assert await acks.all_answered(0.01)
+        assert not await acks.all_current(0.01)
+
+    asyncio.run(wait())
