@@ -1,0 +1,124 @@
+"""Statuses on a real API server: true in the data plane, written once, never by one that does not lead."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidewinder_operator.apiserver import MERGE
+from tests.cluster.support.namespace import Namespace
+from tests.cluster.support.operator import CRDS, acknowledge, eventually, found, pod, running, settings
+
+pytestmark = pytest.mark.cluster
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec:
+  selector: {app: reviews}
+  ports: [{name: http, port: 9080, targetPort: http}]
+"""
+ROUTE = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiRoute
+metadata: {name: reviews}
+spec:
+  parentRefs: [{kind: Service, name: reviews}]
+  rules:
+  - name: all
+    backendRefs: [{name: reviews, port: 9080}]
+"""
+BROKEN = ROUTE.replace("name: reviews}\nspec", "name: broken}\nspec").replace(
+    "{name: reviews, port", "{name: nobody, port"
+)
+
+
+@pytest.fixture(scope="module")
+def crds(cluster: Any) -> None:
+    cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+
+
+def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: Namespace, tmp_path: Path) -> None:
+    namespace.apply(SERVICE)
+    namespace.apply(ROUTE)
+    namespace.apply(BROKEN)
+    home = str(namespace)
+    route = f"/apis/sidewinder.dev/v1alpha1/namespaces/{home}/apiroutes/reviews"
+
+    async def main() -> None:
+        async with running(settings(cluster.kubeconfig, tmp_path, home)) as process:
+            api = process.api
+
+            async def programmed(status: str, reason: str = "", path: str = route) -> dict[str, Any]:
+                async def look() -> Any:
+                    seen = await api.get(path)
+                    for each in seen.get("status", {}).get("conditions", ()):
+                        told = each["type"], each["status"], each["observedGeneration"]
+                        if told == ("Programmed", status, seen["metadata"]["generation"]) and reason in each["reason"]:
+                            return seen["status"], each
+                    return None
+
+                whole, condition = await found(look)
+                return {**whole, "programmed": condition}
+
+            first = await pod(api, home, "reviews-1", "198.18.99.1", {"app": "reviews"})
+            second = await pod(api, home, "reviews-2", "198.18.99.2", {"app": "reviews"})
+            await eventually(lambda: {first, second} <= set(process.store.pictures), "two pictures")
+            assert process.lacking() == []
+            await eventually(process.lease.leader, "leading")
+            pending = await programmed("False", "Pending")
+            while pending["proxies"]["required"] < 2:
+                pending = await programmed("False", "Pending")
+            assert pending["proxies"] == {"required": 2, "acknowledged": 0, "rejected": 0}
+            acknowledge(process, first)
+            while "1 of 2" not in pending["programmed"]["message"]:
+                pending = await programmed("False", "Pending")
+            assert f"missing: {home}/reviews-2" in pending["programmed"]["message"]
+            acknowledge(process, second)
+            done = await programmed("True")
+            assert done["proxies"] == {"required": 2, "acknowledged": 2, "rejected": 0}
+            listed = await asyncio.to_thread(
+                cluster.kubectl, "wait", "-n", home, "--for=condition=Programmed", "apiroute/reviews", "--timeout=5s"
+            )
+            assert "condition met" in listed
+            # a new generation is not live before it is acknowledged
+            changed = {"spec": {"rules": [{"name": "all", "backendRefs": [{"name": "reviews", "port": 9080, "weight": 7}]}]}}
+            await api.send("PATCH", route, changed, kind=MERGE)
+            await programmed("False", "Pending")
+            acknowledge(process, first)
+            acknowledge(process, second)
+            await programmed("True")
+            # nothing is written when nothing changes
+            writes, version = process.writer.writes, (await api.get(route))["metadata"]["resourceVersion"]
+            await asyncio.sleep(2.5)
+            assert process.writer.writes == writes
+            assert (await api.get(route))["metadata"]["resourceVersion"] == version
+            # a status that somebody else changes comes right again
+            spoilt = {"status": {"proxies": {"required": 99}}}
+            await api.send("PATCH", f"{route}/status", spoilt, kind=MERGE)
+            await found(lambda: _required(api, route, 2))
+            # what is unresolved is said, and told once
+            broken = route.replace("apiroutes/reviews", "apiroutes/broken")
+            whole = await found(lambda: _conditions(api, broken))
+            assert whole["ResolvedRefs"]["status"] == "False"
+            assert whole["ResolvedRefs"]["reason"] == "BackendNotFound"
+            events = (await api.get(f"/apis/events.k8s.io/v1/namespaces/{home}/events"))["items"]
+            told = [each for each in events if each["regarding"]["name"] == "broken"]
+            assert [each["reason"] for each in told] == ["BackendNotFound"]
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+async def _required(api: Any, path: str, count: int) -> bool:
+    seen = await api.get(path)
+    return bool(seen["status"]["proxies"]["required"] == count)
+
+
+async def _conditions(api: Any, path: str) -> dict[str, Any]:
+    seen = await api.get(path)
+    return {each["type"]: each for each in seen.get("status", {}).get("conditions", ())}
