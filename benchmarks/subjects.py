@@ -170,14 +170,13 @@ def start_sidewinder(kind: str, port: int, folder: Path) -> subprocess.Popen[byt
     file.write_bytes(msgspec.json.encode(bodies))
     environment = {
         "SIDEWINDER_SNAPSHOT": str(file),
-        "SIDEWINDER_STATE_DIR": str(folder / f"state-{port}"),
-        "SIDEWINDER_PROBE_PORT": str(free_port()),
-        "SIDEWINDER_ADMIN_PORT": str(free_port()),
+        "SIDEWINDER_PROBE_PORT": "0",
+        "SIDEWINDER_ADMIN_PORT": "0",
         "SIDEWINDER_ACCESS_LOG": "/dev/null" if kind == "features" else "off",
     }
     if kind == "features":
         environment["SIDEWINDER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_PORTS[-1].sink}"
-    return spawn([str(PYTHON), "-m", "sidewinder_sidecar.main"], folder, "sidewinder", environment)
+    return spawn([str(PYTHON.parent / "sidewinder-sidecar")], folder, "sidewinder", environment)
 
 
 def mesh(features: bool, port: int) -> snapshot.Snapshot:
