@@ -20,7 +20,7 @@ $(VENV)/.complete: requirements.lock sidecar/pyproject.toml operator/pyproject.t
 .PHONY: lock
 lock: ## Renew the three lock files (versions and hashes, no addresses)
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet 'uv==0.13.9'
-	for image in sidecar operator .; do $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	for image in sidecar operator benchmarks .; do $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-annotate --no-header $$image/requirements.in -o $$image/requirements.lock || exit 1; done
 	rm -rf $(VENV)-lock
 
@@ -61,6 +61,12 @@ demo: $(VENV) ## The main job, live: a canary split by weight, with spans
 .PHONY: golden
 golden: $(VENV) ## Rewrite the golden folders; read the diff before you commit it
 	$(BIN)/pytest -q tests/golden --rewrite
+
+.PHONY: crds
+crds: $(VENV) ## Write crds/ and docs/reference/ from the resource types and settings
+	$(BIN)/python -m sidewinder_operator.resources.crd crds
+	$(BIN)/python -m sidewinder_operator.resources.reference docs/reference
+	$(BIN)/python -m sidewinder_sidecar.settings > docs/reference/settings.md
 
 -include tests/cluster/cluster.mk
 

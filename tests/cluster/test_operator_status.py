@@ -32,9 +32,17 @@ spec:
   - name: all
     backendRefs: [{name: reviews, port: 9080}]
 """
-BROKEN = ROUTE.replace("name: reviews}\nspec", "name: broken}\nspec").replace(
-    "{name: reviews, port", "{name: nobody, port"
-)
+BROKEN = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiRoute
+metadata: {name: broken}
+spec:
+  parentRefs: [{kind: Service, name: reviews}]
+  rules:
+  - name: odd
+    matches: [{path: {type: PathPrefix, value: /odd}}]
+    backendRefs: [{name: nobody, port: 9080}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +71,10 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
                             return seen["status"], each
                     return None
 
-                whole, condition = await found(look)
+                try:
+                    whole, condition = await found(look)
+                except AssertionError:
+                    raise AssertionError((await api.get(path)).get("status")) from None
                 return {**whole, "programmed": condition}
 
             first = await pod(api, home, "reviews-1", "198.18.99.1", {"app": "reviews"})

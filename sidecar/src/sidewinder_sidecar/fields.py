@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 Row: TypeAlias = tuple[bytes, bytes, bytes]  # lower-case name, name as written, value
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class Fields:
@@ -21,10 +22,13 @@ class Fields:
     def __init__(self, rows: list[Row], source: bytes | None = None) -> None:
         self.rows = rows
         self.source = source
-        self.dropped: set[bytes] = set()
+        self.dropped: frozenset[bytes] = _NOTHING
         self.added: list[Row] = []
         # first value of each name; a repeated field's others are in all()
-        self.index: dict[bytes, bytes] = {row[0]: row[2] for row in reversed(rows)}
+        self.index: dict[bytes, bytes] = {}
+        index = self.index  # a loop: a comprehension costs a call before Python 3.12
+        for lower, _, value in reversed(rows):
+            index[lower] = value
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case name."""
@@ -61,7 +65,7 @@ class Fields:
         """Take all fields of that name away."""
         if self.index.pop(lower, None) is None:
             return
-        self.dropped.add(lower)
+        self.dropped |= {lower}
         if self.added:
             self.added = [row for row in self.added if row[0] != lower]
 

@@ -83,7 +83,7 @@ async def pod(api: ApiServer, namespace: str, name: str, address: str, labels: d
     container = {"name": "app", "image": "none", "ports": [{"containerPort": 9080, "name": "http"}]}
     sidecar = {"name": "sidewinder-proxy", "image": "none", "restartPolicy": "Always"}
     spec = {
-        "nodeSelector": {"sidewinder.test/nowhere": "true"},
+        "schedulerName": "nobody",
         "containers": [container],
         "initContainers": [sidecar],
         "terminationGracePeriodSeconds": 0,

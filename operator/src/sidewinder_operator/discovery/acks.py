@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from sidewinder_operator.discovery.session import Rejection
+from sidewinder_operator.discovery.session import Rejection, same
 from sidewinder_operator.discovery.store import Store
 from sidewinder_operator.problems import Reference
 
@@ -84,7 +84,7 @@ class Acks:
     def current(self, workload: str) -> bool:
         """The workload's sidecar has acknowledged exactly what it should have."""
         picture, having = self._store.pictures.get(workload), self.having.get(workload)
-        return picture is not None and having is not None and having.versions == picture.versions
+        return picture is not None and having is not None and same(having.versions, picture.versions)
 
     def behind(self) -> list[str]:
         """The workloads that have not acknowledged everything."""

@@ -43,6 +43,11 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[str, ...]
 
 
+def same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Equality; of what was acknowledged as it was sent, without looking inside."""
+    return one is other or one == other
+
+
 class Session:
     """The state of one stream. `receive` and `want` take in, `lines` gives what is to be written now."""
 
@@ -57,6 +62,7 @@ class Session:
         self.newest: Picture | None = None
         self.wanted: Picture | None = None  # what is being sent: `newest`, or the one before until rule 5 lets go
         self._before: Picture | None = None
+        self._difference: dict[str, list[str]] | None = None  # between `wanted` and `has`, once it was asked for
         # the transaction under way, and what is still to be tried: groups of objects
         self.outstanding: Outstanding | None = None
         self._number = 0
@@ -77,7 +83,7 @@ class Session:
     @property
     def current(self) -> bool:
         """The client has acknowledged exactly what is wanted."""
-        return self.confirmed and self.newest is not None and self.has == self.newest.versions
+        return self.confirmed and self.newest is not None and same(self.has, self.newest.versions)
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,11 +137,13 @@ class Session:
 
     def _transaction(self, wanted: Picture, to: Outstanding) -> Iterator[bytes]:
         yield stream.encode(stream.Begin(to.number, to.state))
-        for name in sorted(to.versions):
-            if self.has.get(name) != to.versions[name]:
+        names = sorted(name for names in self._changed().values() for name in names)
+        for name in names:
+            if name in to.versions and self.has.get(name) != to.versions[name]:
                 yield wanted.resources[name].line
-        for name in sorted(self.has.keys() - to.versions.keys()):
-            yield stream.encode(stream.Drop(name))
+        for name in names:
+            if name not in to.versions and name in self.has:
+                yield stream.encode(stream.Drop(name))
         yield stream.encode(stream.Commit(to.number))
 
     # ── what to try next ──────────────────────────────────────────────────────────────────────────────────────────
@@ -146,6 +154,7 @@ class Session:
             self.wanted = newest  # the same content of a newer generation
             return
         self._before, self.wanted = self.wanted, newest
+        self._difference = None
         self._refused.clear()
         for key, rejection in [*self.rejections.items()]:
             if rejection.versions != self._changes_of((key,)):
@@ -170,7 +179,7 @@ class Session:
     def _transition(self, objects: tuple[str, ...]) -> Outstanding | None:
         """The transaction of these objects' changes; None where it is known to be refused or changes nothing."""
         versions = self._merged(objects)
-        if self.confirmed and versions == self.has:
+        if self.confirmed and same(versions, self.has):
             return None
         assert self.wanted is not None
         state = self.wanted.state if versions is self.wanted.versions else snapshot.state(versions)
@@ -191,12 +200,12 @@ class Session:
 
     def _changed(self) -> dict[str, list[str]]:
         """Object → names of its resources that differ between what is wanted and what the client has."""
-        wanted = self.wanted.versions if self.wanted is not None else {}
-        found: dict[str, list[str]] = {}
-        for name in sorted(wanted.keys() | self.has.keys()):
-            if wanted.get(name) != self.has.get(name):
-                found.setdefault(self._object(name), []).append(name)
-        return found
+        if self._difference is None:
+            wanted = self.wanted.versions if self.wanted is not None else {}
+            self._difference = {}
+            for name in sorted({name for name, _ in wanted.items() ^ self.has.items()}):
+                self._difference.setdefault(self._object(name), []).append(name)
+        return self._difference
 
     def _changes_of(self, objects: tuple[str, ...]) -> dict[str, str]:
         wanted = self.wanted.versions if self.wanted is not None else {}
@@ -217,6 +226,7 @@ class Session:
             raise stream.Malformed("a second hello")
         self.hello = hello
         self.has = hello.has
+        self._difference = None
 
     def _answered(self, number: int, word: str) -> Outstanding:
         if self.outstanding is None or self.outstanding.number != number:
@@ -230,6 +240,7 @@ class Session:
         if ack.state != answered.state:
             raise stream.Malformed(f"ack of transaction {ack.ack} for state {ack.state}, but {answered.state} was sent")
         self.has = answered.versions
+        self._difference = None
         self.confirmed = True
         self._gained = self._gained or bool(answered.objects)
         for key in answered.objects:

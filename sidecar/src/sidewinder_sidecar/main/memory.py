@@ -14,8 +14,8 @@ from collections.abc import Callable
 # takes 100 ms with 10 000 routes.
 THRESHOLDS = (50_000, 50, 100)
 
-# One read of uvloop is 256 KiB, more than glibc keeps in its heap at first: a large body would be mapped, faulted in and
-# unmapped, read by read (90 page faults, 250 µs for 1 MB). Once a block this size was freed it keeps twice as much.
+# One read of uvloop is 256 KiB, more than glibc keeps in its heap at first: a large body would be mapped, faulted in
+# and unmapped, read by read (90 page faults, 250 µs for 1 MB). Once a block this size was freed it keeps twice as much.
 LARGE = 2 << 20
 
 GONE = 200  # connections: 25 KB each is 5 MB, worth a millisecond of trimming
