@@ -6,6 +6,7 @@ running); CLUSTER_VERSION says which Kubernetes on kind.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -73,7 +74,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def say(line: str) -> None:
-        with capture.global_and_fixture_disabled():
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
             print(line, flush=True)
 
     found = clusters.start(choice, say, os.environ)

@@ -98,7 +98,9 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
             )
             assert "condition met" in listed
             # a new generation is not live before it is acknowledged
-            changed = {"spec": {"rules": [{"name": "all", "backendRefs": [{"name": "reviews", "port": 9080, "weight": 7}]}]}}
+            changed = {
+                "spec": {"rules": [{"name": "all", "backendRefs": [{"name": "reviews", "port": 9080, "weight": 7}]}]}
+            }
             await api.send("PATCH", route, changed, kind=MERGE)
             await programmed("False", "Pending")
             acknowledge(process, first)

@@ -128,6 +128,8 @@ class FakeApiServer:
             return _status(self.failing, "ServiceUnavailable", "the fault that the test wants")
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return _status(401, "Unauthorized", "Unauthorized")
+        if (kinds := self._kinds(request.path)) is not None:
+            return web.json_response(kinds)
         found = PATH.match(request.path)
         if found is None:
             return _status(404, "NotFound", request.path)
@@ -139,6 +141,22 @@ class FakeApiServer:
         body = json.loads(await request.read() or b"null")
         self.bodies.append((request.method, request.path, body))
         return self._one(request, key, (found["namespace"] or "", found["name"] or ""), body)
+
+    def _kinds(self, path: str) -> dict[str, Any] | None:
+        """What kopf asks before anything else."""
+        if path == "/api":
+            return {"versions": ["v1"]}
+        if path == "/api/v1":
+            return {"resources": [_kind("namespaces", "Namespace", ["list", "watch"], namespaced=False)]}
+        if path == "/apis":
+            version = {"version": "v1alpha1", "groupVersion": "sidewinder.dev/v1alpha1"}
+            group = {"name": "sidewinder.dev", "preferredVersion": version, "versions": [version]}
+            return {"groups": [group]}
+        if path == "/apis/sidewinder.dev/v1alpha1":
+            kinds = (("apiroutes", "ApiRoute"), ("apipolicies", "ApiPolicy"), ("externalworkloads", "ExternalWorkload"))
+            verbs = ["list", "watch", "get", "patch"]
+            return {"resources": [_kind(plural, kind, verbs) for plural, kind in kinds]}
+        return None
 
     def _one(
         self, request: web.Request, key: Collection, place: tuple[str, str], body: dict[str, Any]
@@ -237,6 +255,10 @@ class FakeApiServer:
         for queue, (other, _) in self._open.items():
             if other == key and announce:
                 queue.put_nowait({"type": kind, "object": seen})
+
+
+def _kind(plural: str, kind: str, verbs: list[str], *, namespaced: bool = True) -> dict[str, Any]:
+    return {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": namespaced, "verbs": verbs}
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:

@@ -50,7 +50,7 @@ class Exchange(Rescue):
         self.listener = listener
         self.peer = peer
         self.request = UNREAD
-        self.attributes = self.captures = self.route = self.tries = self.waiting_on = None
+        self.attributes = self.captures = self.route = self.way = self.tries = self.waiting_on = None
         self.backend = self.service = self.error = self.detail = ""
         self.parent_id = self.request_id = self.span_id = self.trace_id = b""
         self.sampled = False
@@ -98,7 +98,7 @@ class Exchange(Rescue):
         if service is None:
             return self._pass_through(listener)
         self.service = service.name
-        self.route = route = service.match(self) if request.upgrade != b"connect" else service.direct
+        self.route = self.way = route = service.match(self) if request.upgrade != b"connect" else service.direct
         if route is None:
             return self._fail("no_route", f"no rule of {service.name} matches the request")
         if (limit := route.request_timeout) is not None and now + limit < self.deadline:
@@ -113,7 +113,7 @@ class Exchange(Rescue):
         self.target = self.proxy.fleet.dial(*to)
         if self.target is None:
             return self._fail("overloaded", "too many hosts that no service owns are in use")
-        self.route = PASS_THROUGH
+        self.route = self.way = PASS_THROUGH
         self.share = OUTSIDE
         self.backend = self.target.service
         self._first_try()
@@ -145,7 +145,7 @@ class Exchange(Rescue):
     # 3. One backend of the rule, one endpoint of the backend.
 
     def _choose(self) -> None:
-        route = self.route
+        route = self.way
         assert route is not None
         share = route.only or self._draw(route)
         if share is None:
@@ -169,7 +169,7 @@ class Exchange(Rescue):
         return drawn
 
     def _first_try(self) -> None:
-        route, target = self.route, self.target
+        route, target = self.way, self.target
         assert route is not None
         assert target is not None
         now = self.proxy.clock()
@@ -187,7 +187,7 @@ class Exchange(Rescue):
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         """One try, with the time that is left and a span of its own. True if it takes more of a body at once."""
         ends = self.deadline
-        if (limit := self.route.backend_timeout) is not None and now + limit < ends:  # type: ignore[union-attr]
+        if (limit := self.way.backend_timeout) is not None and now + limit < ends:  # type: ignore[union-attr]
             ends = now + limit
         self.try_ends = ends
         if ends != inf:
@@ -260,7 +260,7 @@ class Exchange(Rescue):
             self._bug()
 
     def _respond(self, response: Response, ended: bool) -> None:
-        route, share = self.route, self.share
+        route, share = self.way, self.share
         assert route is not None
         assert share is not None
         if response.status in route.retry.codes and self._retries_answer(response, ended):
@@ -314,7 +314,7 @@ class Exchange(Rescue):
         self._safely(self._open_tunnel, response)
 
     def _open_tunnel(self, response: Response) -> None:
-        route, share = self.route, self.share
+        route, share = self.way, self.share
         assert route is not None
         assert share is not None
         self.status = response.status
@@ -362,8 +362,8 @@ class Exchange(Rescue):
     def _reply(self, reply: Reply) -> None:
         self.status, self.error, self.detail = reply.status, reply.error, reply.detail
         response, body = render(reply, self.request, NAME)
-        if not reply.error and self.route is not None:
-            self._edit(response, self.route.response_filters)
+        if not reply.error and self.way is not None:
+            self._edit(response, self.way.response_filters)
         self.caller.send_head(response, not body)
         self.first_byte = self.proxy.clock()
         if body:

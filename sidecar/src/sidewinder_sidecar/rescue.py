@@ -43,6 +43,7 @@ class Rescue(Call):
         "endpoint",
         "proxy",
         "target",
+        "way",  # the route again, with all that only the data path knows of it
         # where it stands
         "discarded",  # bytes of the answer that is thrown away
         "failed",  # endpoints not to try again
@@ -66,9 +67,9 @@ class Rescue(Call):
     failed: tuple[Endpoint, ...]
     proxy: Proxy
     replay: Replay | None
-    route: Route | None
     slot: Slot | None
     target: Backend | None
+    way: Route | None
     tunnel: Tunnel | None
     discarded: int
     finished: bool
@@ -93,7 +94,7 @@ class Rescue(Call):
             self.discarding = None
             return
         self.attempt = None
-        route = self.route
+        route = self.way
         assert route is not None
         note: str | None = ""
         if not self.status:
@@ -105,8 +106,8 @@ class Rescue(Call):
 
     def _retries_answer(self, response: Response, ended: bool) -> bool:
         """Is this answer thrown away for another try? Its body is read a little, which keeps the connection."""
-        assert self.route is not None
-        note = self._try_again(self.retries - self.stale < self.route.retry.attempts, False)
+        assert self.way is not None
+        note = self._try_again(self.retries - self.stale < self.way.retry.attempts, False)
         if note is not None:
             self.detail = note
             return False
@@ -123,7 +124,7 @@ class Rescue(Call):
 
     def _try_again(self, covered: bool, stale: bool) -> str | None:
         """None: another try is on its way. Else why not, as far as a person would wonder."""
-        route, target = self.route, self.target
+        route, target = self.way, self.target
         assert route is not None
         assert target is not None
         if not (covered or stale) or not route.retry.allows(self.request):

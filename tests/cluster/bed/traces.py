@@ -108,7 +108,9 @@ def namespaces(pids: dict[int, str | None]) -> set[str]:
     return set().union(*map(of, pids)) - of("self")
 
 
-def held(inside: set[str]) -> list[int]:
-    """Processes that are in one of these namespaces."""
+def held(inside: set[str], since: float) -> list[int]:
+    """Processes that are in one of these namespaces and began before `since` (seconds after boot): the numbers of
+    namespaces are given out again, so a later process may be in another of the same number."""
+    last = since * os.sysconf("SC_CLK_TCK")
     everybody = map(int, filter(str.isdigit, os.listdir("/proc")))
-    return [pid for pid in everybody if namespaces({pid: None}) & inside]
+    return [pid for pid in everybody if float(started(pid) or "inf") < last and namespaces({pid: None}) & inside]

@@ -214,6 +214,20 @@ def test_a_rejected_change_leaves_the_version_before() -> None:
     assert client.values == {"route/a": 1, "route/b": 2}
 
 
+def test_a_picture_that_comes_during_a_search_is_taken_up_at_its_end() -> None:
+    session, client = Session(), Client(naming=False)
+    session.want(picture({"route/a": POISON, "endpoints/a": 0}))
+    session.receive(client.hello())
+    first = session.lines()
+    session.want(picture({}))
+    for answer in [answer for line in first for answer in client.read(line)]:
+        session.receive(answer)
+    talk(session, client, greet=False)
+    assert client.values == {}
+    assert session.rejections == {}
+    assert session.current
+
+
 @pytest.mark.parametrize(
     ("messages", "why"),
     [

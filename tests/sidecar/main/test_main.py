@@ -24,3 +24,10 @@ def test_mistakes_in_the_environment_end_it_before_anything_is_loaded(monkeypatc
         main([])
     assert left.value.code == 2
     assert "SIDEWINDER_PROBE_PORT" in capsys.readouterr().err
+
+
+def test_the_init_containers_command_gets_the_words_after_it(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["capture", "--uid=0", "--inbound-port=x", "--outbound-port=15001"])
+    assert left.value.code == 2
+    assert "--inbound-port: 'x' is not a port" in capsys.readouterr().err

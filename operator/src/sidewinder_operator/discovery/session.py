@@ -88,7 +88,9 @@ class Session:
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def want(self, picture: Picture) -> None:
-        """The newest picture."""
+        """The newest picture. Where it differs, all may be tried again."""
+        if self.newest is None or self.newest.state != picture.state:
+            self._refused.clear()
         self.newest = picture
 
     def receive(self, message: stream.ToServer) -> None:
@@ -127,12 +129,13 @@ class Session:
         answers, self._answers = self._answers, []
         if self.hello is None or self.newest is None or self.outstanding is not None:
             return answers
-        if self.newest is not self.wanted and not self._untried:
-            self._adopt(self.newest)
+        if not self._untried or (following := self._next()) is None:
+            self._adopt(self.newest)  # nothing new: nothing happens
+            following = self._next()
         assert self.wanted is not None
-        self.outstanding = self._next()
-        if self.outstanding is not None:
-            answers.extend(self._transaction(self.wanted, self.outstanding))
+        self.outstanding = following
+        if following is not None:
+            answers.extend(self._transaction(self.wanted, following))
         return answers
 
     def _transaction(self, wanted: Picture, to: Outstanding) -> Iterator[bytes]:
@@ -155,7 +158,6 @@ class Session:
             return
         self._before, self.wanted = self.wanted, newest
         self._difference = None
-        self._refused.clear()
         for key, rejection in [*self.rejections.items()]:
             if rejection.versions != self._changes_of((key,)):
                 del self.rejections[key]

@@ -16,6 +16,8 @@ from sidewinder_sidecar.telemetry.writer import Handler, Writer
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
     words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in ONCE:
+        raise SystemExit(ONCE[words[0]](words[1:]))
     command = COMMANDS.get(" ".join(words))
     if command is None:
         sys.stderr.write(
@@ -45,5 +47,14 @@ def proxy() -> int:
     return 0
 
 
-# what is said on the command line → what is done; later `ask` and `capture`
+def capture(words: Sequence[str]) -> int:
+    """Write the redirect rules and end: the init container. Nothing of the proxy is loaded."""
+    from sidewinder_sidecar.capture.main import main as write
+
+    return write(words)
+
+
+# what is said on the command line → what is done; later `ask`
 COMMANDS: dict[str, Callable[[], int]] = {"": proxy}
+# first word → what is done once with the words after it
+ONCE: dict[str, Callable[[Sequence[str]], int]] = {"capture": capture}

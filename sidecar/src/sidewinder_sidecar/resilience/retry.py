@@ -56,4 +56,4 @@ def is_stale(failure: Failure, stale: int) -> bool:
     return failure.stage == UNSENT and stale < STALE
 
 
-NONE = Policy(RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT))  # a rule without retries
+NONE: Policy = Policy(RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT))  # a rule without retries
