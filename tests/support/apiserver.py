@@ -1,5 +1,6 @@
-"""A small API server for faults that a real one cannot be made to have in a test: faithful in what reflectors, the Lease
-and the status writer depend on.
+"""A small API server for faults that a real one cannot be made to have in a test.
+
+Faithful in what reflectors, the Lease and the status writer depend on.
 
 Objects under any collection with one resourceVersion for all; LIST in pages, watch from a position, WatchList with its
 closing bookmark; conflicts by resourceVersion and uid; server-side apply of a status. Faults: see the attributes.
@@ -40,7 +41,8 @@ class FakeApiServer:
         self.failing = 0  # a status that everything is answered with
         self.token = ""  # the one that is accepted; "" accepts any
         self.watch_list = True  # whether sendInitialEvents is known
-        self.silent = False  # streams are opened and nothing comes
+        self._speaking = asyncio.Event()
+        self._speaking.set()
         self.unwhole = False  # WatchLists never say that they are whole
         self.gone_by_status = False  # 410 as the answer's status instead of as an event
         self.expired_pages = 0  # so many continue tokens are refused with 410
@@ -95,6 +97,13 @@ class FakeApiServer:
         self.log.clear()
         self.version += 1
         self.compacted = self.version
+
+    def fall_silent(self) -> None:
+        """Streams stay open and nothing comes."""
+        self._speaking.clear()
+
+    def speak(self) -> None:
+        self._speaking.set()
 
     def bookmark(self) -> None:
         for queue, (key, _) in self._open.items():
@@ -228,8 +237,7 @@ class FakeApiServer:
         self._open[queue] = key, request
         try:
             while (event := await queue.get()) is not None:
-                while self.silent:
-                    await asyncio.sleep(0.01)
+                await self._speaking.wait()
                 await response.write(json.dumps(event).encode() + b"\n")
         except ConnectionError:
             pass

@@ -9,7 +9,7 @@ with it.
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidewinder_sidecar.fields import Fields, Row
 from sidewinder_sidecar.messages import Reply, Request, Response
@@ -45,7 +45,7 @@ class Rule(NamedTuple):
     meaning: str  # for a person, when nothing more exact is known
 
 
-_ROWS: dict[str, tuple[int, int, str, str, str, bool, str]] = {
+_ROWS: Final[dict[str, tuple[int, int, str, str, str, bool, str]]] = {
     # the caller's request
     "bad_request": (400, 3, "http_request_error", "DPE", "", True, "the request is not valid HTTP"),
     "uri_too_long": (414, 3, "http_request_error", "DPE", "", True, "the request line is too long"),
@@ -93,13 +93,13 @@ _ROWS: dict[str, tuple[int, int, str, str, str, bool, str]] = {
     "bug": (500, 13, "proxy_internal_error", "BUG", "", True, "an error of the proxy's own; its log says more"),
 }  # fmt: skip
 
-TABLE: dict[str, Rule] = {name: Rule(*row) for name, row in _ROWS.items()}
+TABLE: Final[dict[str, Rule]] = {name: Rule(*row) for name, row in _ROWS.items()}
 
-LONGEST_DETAIL = 400  # characters in Proxy-Status: a field that any client takes, long enough for one sentence
-RETRY_AFTER = b"1"  # seconds; what is overloaded or shutting down has moved on by then
-BODILESS = frozenset({204, 304})  # RFC 9110: no content, whatever a direct response's manifest says
-_SOON = frozenset({"overloaded", "draining"})
-_TOKEN = frozenset("!#$%&'*+-.^_`|~:/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+LONGEST_DETAIL: Final = 400  # characters in Proxy-Status: a field that any client takes, long enough for one sentence
+RETRY_AFTER: Final = b"1"  # seconds; what is overloaded or shutting down has moved on by then
+BODILESS: Final = frozenset({204, 304})  # RFC 9110: no content, whatever a direct response's manifest says
+_SOON: Final = frozenset({"overloaded", "draining"})
+_TOKEN: Final = frozenset("!#$%&'*+-.^_`|~:/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 def refusal(error: str, detail: str = "") -> Reply:

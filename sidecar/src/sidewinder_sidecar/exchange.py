@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.errors import TABLE, refusal, render
 from sidewinder_sidecar.fields import fields
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "Proxy"]
 
-NAME = "sidewinder"  # in Proxy-Status
-PASS_THROUGH = Route("pass-through")  # to where no service is
-OUTSIDE = Share(None)  # its backend is made when it is called
-UNREAD = Request(b"", b"", b"", fields())  # what stands for a request that could not be parsed
+NAME: Final = "sidewinder"  # in Proxy-Status
+PASS_THROUGH: Final = Route("pass-through")  # to where no service is
+OUTSIDE: Final = Share(None)  # its backend is made when it is called
+UNREAD: Final = Request(b"", b"", b"", fields())  # what stands for a request that could not be parsed
 
 
 class Exchange(Rescue):

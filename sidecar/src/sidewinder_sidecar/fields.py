@@ -8,10 +8,10 @@ of the same protocol can forward its source bytes, and a retry can set the same 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Row: TypeAlias = tuple[bytes, bytes, bytes]  # lower-case name, name as written, value
-_NOTHING: frozenset[bytes] = frozenset()
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 class Fields:

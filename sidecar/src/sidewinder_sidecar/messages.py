@@ -6,12 +6,12 @@ Nothing here knows HTTP/1, sockets or configuration. Nothing is called back from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
 
-NAMELESS = ("", 0)
+NAMELESS: Final = ("", 0)
 
 
 class Peer:
@@ -123,14 +123,14 @@ class Wait:
     __slots__ = ()
 
 
-WAIT = Wait()
+WAIT: Final = Wait()
 
 # How far a request came before its attempt failed; decides what may be retried.
-CONNECT = "connect"  # no connection; nothing was sent
-UNSENT = "unsent"  # a connection, but not a byte of this request was read by the other side
-REFUSED = "refused"  # the other side says it did not process it (GOAWAY, REFUSED_STREAM)
-SENT = "sent"  # sent in part or whole, no byte of an answer
-ANSWERING = "answering"  # an answer had begun
+CONNECT: Final = "connect"  # no connection; nothing was sent
+UNSENT: Final = "unsent"  # a connection, but not a byte of this request was read by the other side
+REFUSED: Final = "refused"  # the other side says it did not process it (GOAWAY, REFUSED_STREAM)
+SENT: Final = "sent"  # sent in part or whole, no byte of an answer
+ANSWERING: Final = "answering"  # an answer had begun
 
 
 class Failure:
@@ -271,7 +271,7 @@ class Nobody:
     def resume(self) -> None: ...
 
 
-NOBODY = Nobody()
+NOBODY: Final = Nobody()
 
 
 class Serving(Protocol):

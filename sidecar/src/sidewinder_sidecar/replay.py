@@ -5,13 +5,15 @@ Only for a request that may be retried and has a body, and while a filter waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Attempt
 
-BOUND = 65536  # bytes: JSON calls fit, uploads do not; a thousand retryable requests at once hold 64 MB at the worst
+BOUND: Final = (
+    65536  # bytes: JSON calls fit, uploads do not; a thousand retryable requests at once hold 64 MB at the worst
+)
 
 
 class Replay:

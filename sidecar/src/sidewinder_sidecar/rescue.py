@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.upstream.endpoint import Endpoint
     from sidewinder_sidecar.wheel import Slot
 
-MOST_DISCARDED = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
+MOST_DISCARDED: Final = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
 
 log = logging.getLogger("sidewinder.exchange")
 
@@ -199,9 +199,14 @@ class Rescue(Call):
             self._look_again()
 
     def _is_stuck(self) -> bool:
-        """Did nothing at all move since the last look?"""
-        before, self.moved = self.moved, self.bytes_in + self.bytes_out + self.status + self.retries
-        return before == self.moved
+        """Did nothing at all move since the last look? Where the caller owes a body, since the one before that: its
+        connection looks meanwhile, and knows whether it is the caller who is slow."""
+        moved = self.bytes_in + self.bytes_out + self.status + self.retries
+        before, self.moved = self.moved, moved
+        if before == moved and not self.request_ended and self.tunnel is None:
+            self.moved = ~moved  # seen once
+            return False
+        return before in (moved, ~moved)
 
     # Us.
 

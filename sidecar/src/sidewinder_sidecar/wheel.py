@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
-SLOTS_PER_SECOND = 64  # 15.6 ms: fine enough for a 25 ms backoff, coarse enough to cost nothing
+SLOTS_PER_SECOND: Final = 64  # 15.6 ms: fine enough for a 25 ms backoff, coarse enough to cost nothing
 
 
 class Entry(Protocol):

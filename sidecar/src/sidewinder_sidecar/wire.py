@@ -15,22 +15,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.settings import Limits
     from sidewinder_sidecar.wheel import Slot, Wheel
 
-BURST = 262144  # bytes in one turn of the loop before a writer is told to wait: one full read of uvloop
-JOIN = 16384  # bytes: below it copying pieces together is cheaper than handing a list to the transport
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: the close is a RST, which nobody takes for an end
+BURST: Final = 262144  # bytes in one turn of the loop before a writer is told to wait: one full read of uvloop
+JOIN: Final = 16384  # bytes: below it copying pieces together is cheaper than handing a list to the transport
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: the close is a RST, which nobody takes for an end
 
 # How far a connection has come to its end.
-OPEN, CLOSING, LOST = range(3)
+OPEN: Final = 0
+CLOSING: Final = 1
+LOST: Final = 2
 
 
-class Wire(asyncio.Protocol):
-    """One connection."""
+class Wire:
+    """One connection. An asyncio.Protocol, but not by descent: a class that stands alone compiles to a C struct."""
 
     __slots__ = ("_burst", "_settling", "_slot", "limits", "room", "said_eof", "secure", "transport", "wheel", "wired")
 

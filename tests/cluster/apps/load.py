@@ -38,6 +38,7 @@ class Job:
     headers: tuple[tuple[str, str], ...] = ()
     statuses: tuple[str, ...] = ("200",)
     timeout: float = 10
+    patience: float = 0  # seconds in which a first connection may fail: a node learns of a Service's pods with a delay
     reuse: bool = True
     echo: bool = True
 
@@ -133,9 +134,25 @@ async def _work(job: Job, tally: Tally, numbers: Iterator[int], stop: asyncio.Ev
     worker.close()
 
 
+async def wait_for_server(job: Job) -> float:
+    """Connect and send nothing, until that works or patience is at an end; the seconds it took."""
+    begin, place = time.monotonic(), urlsplit(job.url)
+    while (waited := time.monotonic() - begin) < job.patience:
+        try:
+            opening = asyncio.open_connection(place.hostname, place.port or 80)
+            _, writer = await asyncio.wait_for(opening, job.patience - waited)
+        except (OSError, TimeoutError):
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            break
+    return time.monotonic() - begin
+
+
 async def run(job: Job, tally: Tally, stop: asyncio.Event | None = None) -> dict[str, object]:
-    """All workers share one sequence of numbers; the summary when they are done."""
+    """All workers share one sequence of numbers; the summary when they are done, with what patience was needed."""
+    waited = await wait_for_server(job)
     numbers = iter(range(job.requests)) if job.requests else itertools.count()
     asked, begin = stop or asyncio.Event(), time.monotonic()
     await asyncio.gather(*(_work(job, tally, numbers, asked, begin) for _ in range(job.concurrency)))
-    return tally.summary()
+    return tally.summary() | {"waited": round(waited, 3)}

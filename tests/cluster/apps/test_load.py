@@ -43,6 +43,17 @@ def test_a_rate_is_kept() -> None:
     assert summary["seconds"] >= 0.29
 
 
+def test_patience_ends_with_the_first_connection_or_when_it_is_used_up() -> None:
+    summary, _ = send(ECHO, requests=1, patience=5)
+    assert (summary["failures"], summary["waited"] < 5) == (0, True)
+    with serving(ECHO) as port:
+        pass
+    lines: list[str] = []
+    job = load.Job(f"http://127.0.0.1:{port}/", requests=1, patience=0.2)
+    assert float(str(asyncio.run(load.run(job, Tally(lines.append)))["waited"])) >= 0.2
+    assert len(lines) == 1
+
+
 def foreign(request: http1.Message) -> bytes:
     """An answer that belongs to another request."""
     return http1.json_response(200, {"headers": [[load.NUMBER, "999"]], "body_bytes": 0})

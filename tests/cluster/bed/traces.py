@@ -45,6 +45,8 @@ _SETTINGS = (
 # Lifetimes, byte counts and dates differ from one look to the next; xtables.lock is what looking itself leaves.
 _FLEETING = re.compile(r"expires \d+sec|\[\d+:\d+\]|^# .*|(?:valid|preferred)_lft \S+|xtables\.lock", re.MULTILINE)
 
+_OURS = re.compile(r"/(bed\d+|kubepods\S*|init)(/|$)")
+
 Traces = dict[str, set[str]]
 
 
@@ -61,7 +63,8 @@ def take() -> Traces:
     traces = {what: _output(*command) for what, command in _COMMANDS.items()}
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     traces["mounts"] = {line for line in mounts if str(cache().parent / "images") not in line}  # those of image builds
-    traces["cgroups"] = {folder for folder, _, _ in os.walk(cgroups.ROOT)}
+    groups = (folder for folder, _, _ in os.walk(cgroups.ROOT))
+    traces["cgroups"] = {folder for folder in groups if _OURS.search(folder)}  # other programs make and drop theirs
     traces["files"] = {
         f"{folder}/{name}" for folder in _FOLDERS if Path(folder).is_dir() for name in os.listdir(folder)
     } - {"/run/xtables.lock"}

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -83,14 +84,16 @@ def layers(archive: Path) -> dict[str, bytes]:
     """All files of all layers of an OCI archive, by path."""
     found: dict[str, bytes] = {}
     with tarfile.open(archive) as outer:
-        index = json.load(outer.extractfile("index.json"))  # type: ignore[arg-type]
 
-        def blob(digest: str) -> object:
-            return outer.extractfile(f"blobs/{digest.replace(':', '/')}")
+        def blob(name: str) -> IO[bytes]:
+            file = outer.extractfile(name)
+            assert file
+            return file
 
-        manifest = json.load(blob(index["manifests"][0]["digest"]))  # type: ignore[arg-type]
+        index = json.load(blob("index.json"))
+        manifest = json.load(blob("blobs/" + index["manifests"][0]["digest"].replace(":", "/")))
         for layer in manifest["layers"][1:]:  # without the base
-            with tarfile.open(fileobj=blob(layer["digest"])) as inner:  # type: ignore[arg-type]
+            with tarfile.open(fileobj=blob("blobs/" + layer["digest"].replace(":", "/"))) as inner:
                 for member in inner:
                     file = inner.extractfile(member) if member.isfile() else None
                     found[member.name] = file.read() if file else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {log}\n{body}\n')
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(toolchain, "tool", lambda name: programs / {"kubernetes": "kubectl"}.get(name, name))
+    monkeypatch.setattr(toolchain, "tool", lambda name: programs / ("kubectl" if name == "kubernetes" else name))
     monkeypatch.setattr(kind, "program", lambda: programs / "kind")
-    monkeypatch.setattr(kind.tempfile, "mkdtemp", lambda prefix: str(_made(tmp_path / "kind")))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(_made(tmp_path / "kind")))
     return log
 
 

@@ -1,6 +1,6 @@
-"""The operator's process inside a test, against the cluster's real API server: no image, no chart, every part else real.
+"""The operator's process inside a test, against the cluster's real API server: no image and no chart, all else real.
 
-Called by tests/cluster/test_operator_*.py. Pods are real objects that no kubelet takes up: the test writes their status.
+Called by tests/cluster/test_operator_*.py. Pods are real objects that no kubelet takes up: tests write their status.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from tests.cluster.bed.waiting import BedError
 from .namespace import Namespace
 
 ENDED = ("Succeeded", "Failed")
+# Seconds in which the client's first connection may fail. kube-proxy tells a node of a Service's pods within one.
+PATIENCE = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Load:
         container = {
             "name": "load",
             "image": "$apps_image",
-            "args": ["load", json.dumps(job).replace("$", "$$")],
+            "args": ["load", json.dumps({"patience": PATIENCE} | job).replace("$", "$$")],
         }
         spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 2, "containers": [container]}
         metadata = {"name": name, "labels": {"app": name} | labels}

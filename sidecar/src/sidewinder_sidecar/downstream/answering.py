@@ -12,7 +12,7 @@ What is decided here:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.http1 import encode
 from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Request, Response
 
 # Where the reading side is. DISCARD: nothing that comes is looked at any more.
-IDLE, BODY, ENDED, TUNNEL, DISCARD = range(5)
-STATES = ("idle", "body", "ended", "tunnel", "discard")
+IDLE: Final = 0
+BODY: Final = 1
+ENDED: Final = 2
+TUNNEL: Final = 3
+DISCARD: Final = 4
+STATES: Final = ("idle", "body", "ended", "tunnel", "discard")
 
 
 class Answering(Sender):

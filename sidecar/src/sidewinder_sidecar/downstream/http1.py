@@ -17,7 +17,7 @@ What is decided here:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar import errors
 from sidewinder_sidecar.downstream.answering import BODY, DISCARD, ENDED, IDLE, STATES, TUNNEL, Answering
@@ -31,7 +31,7 @@ from sidewinder_sidecar.wire import OPEN
 if TYPE_CHECKING:
     from sidewinder_sidecar.downstream.listener import Listener
 
-UNREAD = 65536  # bytes of pipelined requests after which reading stops: as much as one head may be
+UNREAD: Final = 65536  # bytes of pipelined requests after which reading stops: as much as one head may be
 
 
 class Connection(Answering):
@@ -174,7 +174,7 @@ class Connection(Answering):
         if ended:
             self.state = ENDED
             self.chunks = None
-        if data and serving is not None:
+        if (data or not ended) and serving is not None:  # nothing yet: the head must not wait for it
             serving.on_request_data(data)
         if ended and serving is not None and self.serving is serving:
             serving.on_request_end(trailers)

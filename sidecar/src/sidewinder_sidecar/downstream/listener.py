@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidewinder_sidecar.downstream.http1 import Connection
 from sidewinder_sidecar.exchange import Exchange
@@ -53,7 +53,10 @@ class Listener:
             raise OSError(error.errno, f"listener {self.name}: {self.address}:{self.port}: {error.strerror}") from None
         self.port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=sock, backlog=BACKLOG)
+        self._server = await loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
+
+    def _accept(self) -> Any:  # an asyncio.Protocol, see Wire
+        return Connection(self)
 
     def drain(self) -> None:
         """Accept no more; end each connection after what it is doing."""

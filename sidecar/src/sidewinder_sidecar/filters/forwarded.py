@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from sidewinder_sidecar.fields import Fields
 from sidewinder_sidecar.messages import Call
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 
-FOR = b"x-forwarded-for"
-PROTO = b"x-forwarded-proto"
-HOST = b"x-forwarded-host"
-FORWARDED = b"forwarded"
+FOR: Final = b"x-forwarded-for"
+PROTO: Final = b"x-forwarded-proto"
+HOST: Final = b"x-forwarded-host"
+FORWARDED: Final = b"forwarded"
 
-_ADDRESS = re.compile(
+_ADDRESS: Final = re.compile(
     rb"[0-9A-Za-z.:_\-\[\]]{1,255}"
 ).fullmatch  # IP literal with or without port, or a token of RFC 7239
-_AUTHORITY = re.compile(rb"[0-9A-Za-z.:_\-\[\]%]{1,255}").fullmatch
-_SCHEMES = (b"http", b"https", b"ws", b"wss")
+_AUTHORITY: Final = re.compile(rb"[0-9A-Za-z.:_\-\[\]%]{1,255}").fullmatch
+_SCHEMES: Final = (b"http", b"https", b"ws", b"wss")
 # one parameter of an element, or what ends it; a quoted value may hold both separators
-_PARAMETER = re.compile(rb'\s*(?:([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]*)))?\s*([;,]|$)')
+_PARAMETER: Final = re.compile(rb'\s*(?:([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]*)))?\s*([;,]|$)')
 
 
 def build(spec: ListenerSpec) -> Callable[[Call], None]:

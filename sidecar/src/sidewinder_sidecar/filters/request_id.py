@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from typing import Final
 
 from sidewinder_sidecar.messages import Call
 
-NAME = b"x-request-id"
+NAME: Final = b"x-request-id"
 
 # Visible, without quotes and separators, so that it can stand in a log line or a shell; 128: two UUIDs fit.
-_VALID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}").fullmatch
+_VALID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}").fullmatch
 
 
 def apply(call: Call) -> None:

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
+from typing import Final
 
 from sidewinder_sidecar.fields import Fields, Row
 from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE
 from sidewinder_sidecar.messages import Request, Response
 
-LAST_CHUNK = b"0\r\n\r\n"
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_LINES = {status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode()) for status in HTTPStatus}
-_VISIBLE = bytes(range(0x21, 0x7F))
-_TEXT = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_LINES: Final = {status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode()) for status in HTTPStatus}
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+_TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
 # Written here or for one hop only: in a field that somebody added they are left out.
-_OURS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-_EXPECTS_BODY = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6: say 0 where there could be a body
-_BODILESS = frozenset((*range(100, 200), 204, 304))
-_names: set[bytes] = set()  # of fields that somebody added, known to be tokens; emptied when full
-_NAMES = 1024
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_OURS: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_EXPECTS_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6: say 0 where there could be a body
+_BODILESS: Final = frozenset((*range(100, 200), 204, 304))
+_names: Final[set[bytes]] = set()  # of fields that somebody added, known to be tokens; emptied when full
+_NAMES: Final = 1024
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Unsendable(ValueError):

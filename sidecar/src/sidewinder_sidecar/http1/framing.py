@@ -8,25 +8,30 @@ there (framing, routing, authentication) refuse the message.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from sidewinder_sidecar.fields import Fields
 
-LONGEST_LINE = 256  # bytes of a chunk's size and extensions; nobody sends more than 20
-EXTENSIONS = 16384  # bytes of them in a whole body, so that they cannot outweigh it
-LONGEST_TRAILERS = 8192  # bytes; a checksum or a gRPC status fits many times
+LONGEST_LINE: Final = 256  # bytes of a chunk's size and extensions; nobody sends more than 20
+EXTENSIONS: Final = 16384  # bytes of them in a whole body, so that they cannot outweigh it
+LONGEST_TRAILERS: Final = 8192  # bytes; a checksum or a gRPC status fits many times
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[\t -~\x80-\xff]*)?)")
-_TRAILER = re.compile(
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[\t -~\x80-\xff]*)?)")
+_TRAILER: Final = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
 )
-_FORBIDDEN = frozenset((
+_FORBIDDEN: Final = frozenset((
     b"authorization", b"cache-control", b"connection", b"cookie", b"expect", b"forwarded", b"host", b"keep-alive",
     b"max-forwards", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"range", b"set-cookie", b"te",
     b"trailer", b"transfer-encoding", b"upgrade", b"via", b"www-authenticate", b"x-real-ip",
 ))  # fmt: skip
-_FORBIDDEN_PREFIXES = (b"content-", b"if-", b"x-forwarded-")
+_FORBIDDEN_PREFIXES: Final = (b"content-", b"if-", b"x-forwarded-")
 
-_AT_SIZE, _AT_DATA, _AT_BREAK, _AT_TRAILERS, _AT_END = range(5)
+_AT_SIZE: Final = 0
+_AT_DATA: Final = 1
+_AT_BREAK: Final = 2
+_AT_TRAILERS: Final = 3
+_AT_END: Final = 4
 
 
 class BadFraming(ValueError):

@@ -9,40 +9,43 @@ Connection may nominate any field but those that framing, routing or identity re
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from httptools import HttpResponseParser
 
 from sidewinder_sidecar.fields import Fields, Row
 
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 
 # How a body ends, as a receiver and a sender tell it.
-LENGTH, CHUNKED, CLOSE, NONE = range(4)
+LENGTH: Final = 0
+CHUNKED: Final = 1
+CLOSE: Final = 2
+NONE: Final = 3
 
 # Fields that speak of the connection or of framing: any of them takes the slow path.
-SPECIAL = frozenset((
+SPECIAL: Final = frozenset((
     b"connection", b"content-length", b"expect", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
     b"upgrade",
 ))  # fmt: skip
-LENGTH_ONLY = SPECIAL - {b"content-length"}
-_HOP = SPECIAL - {b"content-length", b"expect"}
+LENGTH_ONLY: Final = SPECIAL - {b"content-length"}
+_HOP: Final = SPECIAL - {b"content-length", b"expect"}
 # What Connection cannot take away: a caller would use it to hide its address, or the next hop's authentication.
-_KEPT = frozenset((
+_KEPT: Final = frozenset((
     b"age", b"authorization", b"baggage", b"cache-control", b"cookie", b"date", b"expect", b"forwarded",
     b"grpc-timeout", b"host", b"idempotency-key", b"location", b"origin", b"proxy-authorization", b"proxy-status",
     b"range", b"set-cookie", b"trailer", b"traceparent", b"tracestate", b"vary", b"via", b"www-authenticate",
     b"x-real-ip", b"x-request-deadline", b"x-request-id",
 ))  # fmt: skip
-_KEPT_PREFIXES = (b"access-control-", b"content-", b"if-", b"sec-", b"x-forwarded-")
+_KEPT_PREFIXES: Final = (b"access-control-", b"content-", b"if-", b"sec-", b"x-forwarded-")
 
 # A control byte, a lone LF, or a CR that no LF follows; a CR at the very end is not judged yet.
-_BAD_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
-LISTED = re.compile(rb"[ \t]*,[ \t]*")
-SMALL = 1024  # bytes: no limit can be set lower, so that smaller heads need not be measured
-FEW = 8  # fields: the same
-_NO_BODY = b"HTTP/1.1 204 \r\n"
-_LONGEST_LENGTH = 18  # digits: below 2⁶³ in everybody's arithmetic
+_BAD_BYTE: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+LISTED: Final = re.compile(rb"[ \t]*,[ \t]*")
+SMALL: Final = 1024  # bytes: no limit can be set lower, so that smaller heads need not be measured
+FEW: Final = 8  # fields: the same
+_NO_BODY: Final = b"HTTP/1.1 204 \r\n"
+_LONGEST_LENGTH: Final = 18  # digits: below 2⁶³ in everybody's arithmetic
 
 
 class _Splitter:
@@ -69,7 +72,7 @@ class _Splitter:
         return rows
 
 
-splitter = _Splitter()
+splitter: Final = _Splitter()
 
 
 def bad_byte(seen: bytes) -> int:

@@ -10,7 +10,7 @@ What is decided where the standard leaves a choice:
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from httptools import HttpParserError
 
@@ -33,17 +33,17 @@ from sidewinder_sidecar.messages import Request
 if TYPE_CHECKING:
     from sidewinder_sidecar.settings import Limits
 
-_VERSION = re.compile(rb"HTTP/\d\.\d")
-_KNOWN = frozenset((b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT"))
-_METHOD = re.compile(rb"[A-Z][A-Z_-]{0,23}")
-_IN_TARGET = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)  # no fragment: that never travels
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
-_PORT = re.compile(rb":[0-9]+\Z")
-_UPGRADE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
-_NO_TUNNEL = (b"h2c", b"http/", b"tls/")
+_VERSION: Final = re.compile(rb"HTTP/\d\.\d")
+_KNOWN: Final = frozenset((b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT"))
+_METHOD: Final = re.compile(rb"[A-Z][A-Z_-]{0,23}")
+_IN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)  # no fragment: that never travels
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_PORT: Final = re.compile(rb":[0-9]+\Z")
+_UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
+_NO_TUNNEL: Final = (b"h2c", b"http/", b"tls/")
 
-_authorities: dict[bytes, bytes] = {}  # as sent → lower case, for those that passed; emptied when full
-_AUTHORITIES = 1024
+_authorities: Final[dict[bytes, bytes]] = {}  # as sent → lower case, for those that passed; emptied when full
+_AUTHORITIES: Final = 1024
 
 
 def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:

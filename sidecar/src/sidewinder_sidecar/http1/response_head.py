@@ -6,7 +6,7 @@ Everything doubtful about where the body ends is refused: an answer that can be 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from httptools import HttpParserError
 
@@ -31,9 +31,9 @@ from sidewinder_sidecar.messages import Response
 if TYPE_CHECKING:
     from sidewinder_sidecar.settings import Limits
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
-_lines: dict[bytes, tuple[int, bool, bytes]] = {}  # status lines that passed; emptied when full
-_LINES = 256
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
+_lines: Final[dict[bytes, tuple[int, bool, bytes]]] = {}  # status lines that passed; emptied when full
+_LINES: Final = 256
 
 
 def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:

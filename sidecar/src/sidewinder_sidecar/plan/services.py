@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.router import Route, Router, Share
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.snapshot.services import ServiceSpec
     from sidewinder_sidecar.upstream.backend import Backend
 
-MOST_REMEMBERED = 1024  # other spellings of authorities, each below a request line: 8 MB at the very worst
+MOST_REMEMBERED: Final = 1024  # other spellings of authorities, each below a request line: 8 MB at the very worst
 
 
 class Service:

@@ -7,12 +7,12 @@ The backend counts requests (`current` is public for that: a call per request wo
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.snapshot.upstreams import BudgetSpec
 
-BUCKETS = 10  # the interval moves in tenths: within 10 % of an exact window
+BUCKETS: Final = 10  # the interval moves in tenths: within 10 % of an exact window
 
 
 class Budget:

@@ -7,19 +7,19 @@ the same in gRPC's spelling. A caller can only shorten what the route allows. Wh
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
 
-HEADER = b"x-request-deadline"
-GRPC = b"grpc-timeout"
-SHORTEST = 0.001  # seconds: what is written has milliseconds, and a try of less cannot end in time
+HEADER: Final = b"x-request-deadline"
+GRPC: Final = b"grpc-timeout"
+SHORTEST: Final = 0.001  # seconds: what is written has milliseconds, and a try of less cannot end in time
 
-_DURATION = re.compile(rb"([0-9]{1,9}(?:\.[0-9]{1,9})?)(us|ms|s|m|h)")
-_SECONDS = {b"us": 1e-6, b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0}
-_GRPC_DURATION = re.compile(rb"([0-9]{1,8})([HMSmun])")
-_GRPC_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_DURATION: Final = re.compile(rb"([0-9]{1,9}(?:\.[0-9]{1,9})?)(us|ms|s|m|h)")
+_SECONDS: Final = {b"us": 1e-6, b"ms": 1e-3, b"s": 1.0, b"m": 60.0, b"h": 3600.0}
+_GRPC_DURATION: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_GRPC_SECONDS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
 def asked(fields: Fields) -> float | None:

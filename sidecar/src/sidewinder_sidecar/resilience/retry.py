@@ -7,7 +7,7 @@ just as a request went out (a stale one) costs a safe request nothing but a seco
 from __future__ import annotations
 
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import ANSWERING, UNSENT
@@ -16,8 +16,8 @@ from sidewinder_sidecar.snapshot.routes import IDEMPOTENT, RetrySpec
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Failure, Request
 
-KEY = b"idempotency-key"
-STALE = 2  # a second stale connection in a row happens when an upstream restarts, a third is a failure
+KEY: Final = b"idempotency-key"
+STALE: Final = 2  # a second stale connection in a row happens when an upstream restarts, a third is a failure
 
 
 class Policy:
@@ -56,4 +56,6 @@ def is_stale(failure: Failure, stale: int) -> bool:
     return failure.stage == UNSENT and stale < STALE
 
 
-NONE: Policy = Policy(RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT))  # a rule without retries
+NONE: Final[Policy] = Policy(
+    RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT)
+)  # a rule without retries

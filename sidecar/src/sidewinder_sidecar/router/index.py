@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidewinder_sidecar.router import regex
 from sidewinder_sidecar.snapshot.routes import ExactPath, PathSpec, PrefixPath, RegexPath
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.router.conditions import Condition
     from sidewinder_sidecar.router.route import Route
 
-ONE_BY_ONE = 4  # expressions: up to here trying each is cheaper than asking the set first
-FEW = 8  # entries on one path that are tried in turn before it pays to look up a header's value instead
+ONE_BY_ONE: Final = 4  # expressions: up to here trying each is cheaper than asking the set first
+FEW: Final = 8  # entries on one path that are tried in turn before it pays to look up a header's value instead
 
 Rank: TypeAlias = tuple[int, int, int, int]  # without method, minus headers, minus query parameters, position
 

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from math import log
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidewinder_sidecar.snapshot.routes import CookieStickiness, HeaderStickiness, Stickiness
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Request
     from sidewinder_sidecar.router.route import Share
 
-OPAQUE = 9  # bytes: 12 letters without padding, and no two backends of a rule alike by chance
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+OPAQUE: Final = 9  # bytes: 12 letters without padding, and no two backends of a rule alike by chance
+_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 class Sticky(Protocol):

@@ -13,6 +13,7 @@ retries, error (the error table's key), flag (its mark), detail, identity, query
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import msgspec
 
@@ -20,12 +21,12 @@ from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import Call
 from sidewinder_sidecar.telemetry.writer import Writer
 
-CHUNK = 65536  # a pipe's capacity on Linux: larger ones would be cut anyway
-LONGEST_PATH = 2048  # what is longer helps nobody in a log and lets a stranger fill it
-LONGEST_AGENT = 256
-REMEMBERED = 1024  # quoted texts of each kind, 300 KB at worst; a stranger's inventions only empty it
+CHUNK: Final = 65536  # a pipe's capacity on Linux: larger ones would be cut anyway
+LONGEST_PATH: Final = 2048  # what is longer helps nobody in a log and lets a stranger fill it
+LONGEST_AGENT: Final = 256
+REMEMBERED: Final = 1024  # quoted texts of each kind, 300 KB at worst; a stranger's inventions only empty it
 
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class AccessLog:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import Call
 
-MAX_SERIES = 4096  # 600 bytes each; a scrape of all of them is 5 MB
-MAX_OUTCOMES = 64  # (status, error) pairs of one series; an upstream may invent statuses
+MAX_SERIES: Final = 4096  # 600 bytes each; a scrape of all of them is 5 MB
+MAX_OUTCOMES: Final = 64  # (status, error) pairs of one series; an upstream may invent statuses
 
 # Seconds. A sidecar's own share is 0.1 ms, a local call 1 ms: two buckets below OpenTelemetry's first.
-BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-OTHER = "other"
-LABELS = ("listener", "route", "rule", "service", "backend")
+OTHER: Final = "other"
+LABELS: Final = ("listener", "route", "rule", "service", "backend")
 Key: TypeAlias = tuple[str, str, str, str, str]
 Sample: TypeAlias = tuple[dict[str, str], float]
 Kind = Literal["counter", "gauge"]
@@ -116,7 +116,7 @@ class Metrics:
         yield from _durations(series)
 
 
-_SUMS: tuple[tuple[str, str, Callable[[Series], int]], ...] = (
+_SUMS: Final[tuple[tuple[str, str, Callable[[Series], int]], ...]] = (
     ("retries_total", "Tries beyond the first.", lambda series: series.retries),
     ("request_bytes_total", "Bytes of request bodies.", lambda series: series.bytes_in),
     ("response_bytes_total", "Bytes of response bodies.", lambda series: series.bytes_out),
@@ -151,7 +151,7 @@ def _durations(series: list[tuple[dict[str, str], Series]]) -> Iterator[str]:
         yield "".join(lines)
 
 
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def labels(names: dict[str, str]) -> str:

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import random
 import re
+from typing import Final
 
 from sidewinder_sidecar.fields import Fields
 from sidewinder_sidecar.messages import Call
 
-TRACEPARENT = b"traceparent"
-TRACESTATE = b"tracestate"
+TRACEPARENT: Final = b"traceparent"
+TRACESTATE: Final = b"tracestate"
 
-_HEX = b"0123456789abcdef"
-_NO_TRACE = b"0" * 32
-_NO_SPAN = b"0" * 16
-_RANDOM_BITS = 1 << 56  # trace context level 2, section 4.1: the part of the id that must be random
-_PER_PERCENT = _RANDOM_BITS / 100
+_HEX: Final = b"0123456789abcdef"
+_NO_TRACE: Final = b"0" * 32
+_NO_SPAN: Final = b"0" * 16
+_RANDOM_BITS: Final = 1 << 56  # trace context level 2, section 4.1: the part of the id that must be random
+_PER_PERCENT: Final = _RANDOM_BITS / 100
 
 # Trace context section 3.3: 32 members, 512 characters; a key may name its tenant
-STATE_LENGTH = 512
-STATE_MEMBERS = 32
-_MEMBER = re.compile(
+STATE_LENGTH: Final = 512
+STATE_MEMBERS: Final = 32
+_MEMBER: Final = re.compile(
     rb"([a-z0-9][a-z0-9_\-*/]{0,240}(?:@[a-z][a-z0-9_\-*/]{0,13})?)=[ -+\--<>-~]{0,255}[!-+\--<>-~]"
 ).fullmatch
 
-_bits = random.getrandbits
+_bits: Final = random.getrandbits
 
 
 def start(call: Call, percent: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sidewinder_sidecar.http1.encode import request_head
 from sidewinder_sidecar.messages import CONNECT
@@ -115,7 +115,7 @@ class Dial:
         host, port = self.endpoint.address
         await loop.create_connection(self._made, host, port)
 
-    def _made(self) -> http1.Connection | tcp.Connection:
+    def _made(self) -> Any:  # an asyncio.Protocol, see Wire
         return self.make(self.endpoint, self.attempt)
 
     def _done(self, task: asyncio.Task[None]) -> None:

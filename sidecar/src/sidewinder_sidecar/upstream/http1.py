@@ -13,7 +13,7 @@ sent again is the exchange's to say. A fresh one has no such excuse: SENT, `rese
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.errors import UpstreamError
 from sidewinder_sidecar.http1 import response_head
@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.upstream.attempt import Attempt
     from sidewinder_sidecar.upstream.endpoint import Endpoint
 
-MOST_INFORMATIONAL = 8  # 1xx before one answer: 100, 102 and 103 are all there is; Go's client stops at 5
+MOST_INFORMATIONAL: Final = 8  # 1xx before one answer: 100, 102 and 103 are all there is; Go's client stops at 5
 
 # What the reading side waits for. An answer's body is read by its ending.
-IDLE, HEAD, BY_LENGTH, BY_CHUNKS, BY_CLOSE, TUNNEL = range(6)
-_STATES = ("idle", "head", "length", "chunks", "close", "tunnel")
+IDLE: Final = 0
+HEAD: Final = 1
+BY_LENGTH: Final = 2
+BY_CHUNKS: Final = 3
+BY_CLOSE: Final = 4
+TUNNEL: Final = 5
+_STATES: Final = ("idle", "head", "length", "chunks", "close", "tunnel")
 
 
 class Connection(Sender):
@@ -42,7 +47,7 @@ class Connection(Sender):
     __slots__ = ("answering", "attempt", "chunks", "endpoint", "idle_seconds", "informed", "keep", "left", "since",
                  "state", "unread", "used", "waits")  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, attempt: Attempt) -> None:
+    def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         """`attempt` is what the connection is made for."""
         super().__init__(endpoint.wheel, endpoint.limits)
         # for life
@@ -51,7 +56,7 @@ class Connection(Sender):
         self.since = 0.0  # when it became idle
         self.idle_seconds = endpoint.limits.upstream_idle_seconds
         # the attempt that runs
-        self.attempt: Attempt | None = attempt
+        self.attempt = attempt
         self.state = IDLE
         self.answering = False  # the answer's head has been told
         self.informed = 0  # 1xx so far
@@ -221,7 +226,7 @@ class Connection(Sender):
         except BadFraming as fault:
             self._fail("upstream_protocol", str(fault))
             return
-        if body or not data:
+        if body or not chunks.ended:  # nothing yet: the head must not wait for it
             receiver.on_data(body)
         if chunks.ended and attempt.connection is self:
             self.chunks = None

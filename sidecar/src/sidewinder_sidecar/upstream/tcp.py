@@ -18,10 +18,10 @@ class Connection(Wire):
 
     __slots__ = ("attempt", "endpoint", "heard_eof")
 
-    def __init__(self, endpoint: Endpoint, attempt: Attempt) -> None:
+    def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         super().__init__(endpoint.wheel, endpoint.limits)
         self.endpoint = endpoint
-        self.attempt: Attempt | None = attempt
+        self.attempt = attempt
         self.heard_eof = False
 
     @property

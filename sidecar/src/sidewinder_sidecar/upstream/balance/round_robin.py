@@ -12,12 +12,12 @@ from collections.abc import Collection, Sequence
 from itertools import accumulate
 from math import gcd
 from random import randrange
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.upstream.endpoint import Endpoint
 
-GOLDEN = 0.6180339887498949
+GOLDEN: Final = 0.6180339887498949
 
 
 class RoundRobinBalancer:
