@@ -91,7 +91,7 @@ class Bed(Faults):
         errors = [
             f"{node.name}, {image}: {output.strip()}"
             for node, image, job in jobs
-            if (output := job.communicate()[0]) and job.returncode
+            if (output := job.communicate()[0]) is not None and job.returncode
         ]
         if errors:
             raise BedError("\n".join(["import of images failed", *errors]))

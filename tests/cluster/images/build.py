@@ -20,7 +20,7 @@ from typing import Protocol
 
 from tests.cluster.bed import packages
 
-from . import base, machine
+from . import debian, machine
 from .recipe import REGISTRY, Image
 from .store import Store
 
@@ -85,9 +85,9 @@ def known_base(store: Store) -> str:
     except FileNotFoundError:
         return ""
     listed = subprocess.run(
-        store.buildah("images", "--no-trunc", "--quiet", base.NAME), capture_output=True, text=True, check=False
+        store.buildah("images", "--no-trunc", "--quiet", debian.NAME), capture_output=True, text=True, check=False
     )
-    same = saved["digest"] == base.digest() and saved["id"] in listed.stdout
+    same = saved["digest"] == debian.digest() and saved["id"] in listed.stdout
     return str(saved["id"]) if same else ""
 
 
@@ -96,11 +96,11 @@ def make_base(store: Store) -> str:
     layer = store.folder / "base.tar"
     subprocess.run(store.buildah("rm", "sidewinder-base"), capture_output=True, check=False)  # of a run that was killed
     try:
-        run(base.bootstrap_command(layer))
-        said = [run(command) for command in store.base(base.NAME, layer, base.ENVIRONMENT)]
+        run(debian.bootstrap_command(layer))
+        said = [run(command) for command in store.base(debian.NAME, layer, debian.ENVIRONMENT)]
     finally:
         layer.unlink(missing_ok=True)
-    (store.folder / "base.json").write_text(json.dumps({"digest": base.digest(), "id": said[-1]}))
+    (store.folder / "base.json").write_text(json.dumps({"digest": debian.digest(), "id": said[-1]}))
     return said[-1]
 
 
@@ -123,7 +123,7 @@ def staged(image: Image) -> Iterator[tuple[Path, list[str]]]:
 
 def make(store: Store, image: Image, reference: str) -> None:
     """Build and export, under a name that is the archive's only when it is whole."""
-    arguments = {"BASE": base.NAME} | dict(image.arguments)
+    arguments = {"BASE": debian.NAME} | dict(image.arguments)
     with staged(image) as (folder, secrets):
         run(store.build(reference, folder / image.dockerfile, arguments, secrets), folder)
     unfinished = store.archive(reference).with_suffix(".new")
@@ -149,7 +149,7 @@ def build(image: Image, store: Store | None = None, *, fresh: bool = False) -> B
 def build_with(engine: Engine, image: Image, store: Store | None = None) -> Built:
     """The same by a container engine, where one runs: it pulls the official base, and its name is all we know of it."""
     place, begin = store or Store.here(), time.monotonic()
-    reference = image.reference(base.NAME)
+    reference = image.reference(debian.NAME)
     archive = place.archive(reference)
     with alone(place):
         if not archive.exists():

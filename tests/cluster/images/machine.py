@@ -1,6 +1,6 @@
 """What this machine's own configuration says about where packages come from and whom to trust.
 
-Called by base.py (the Debian mirror) and build.py (the secrets of a build); calls pip and apt to ask them. Nothing of
+Called by debian.py (the Debian mirror) and build.py (the secrets of a build); calls pip and apt to ask them. Nothing of
 it is ever written into the tree or into an image: a build gets it as secrets, in files that go when the build ends.
 """
 

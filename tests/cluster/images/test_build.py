@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from tests.cluster.images import base, build, machine
+from tests.cluster.images import build, debian, machine
 from tests.cluster.images.recipe import Image
 from tests.cluster.images.store import Store
 
@@ -40,7 +40,7 @@ def test_only_the_newest_archives_are_kept(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("digest", "listed", "expected"),
-    [(base.digest(), "sha256:abc\n", "abc"), ("another", "sha256:abc\n", ""), (base.digest(), "sha256:def\n", "")],
+    [(debian.digest(), "sha256:abc\n", "abc"), ("another", "sha256:abc\n", ""), (debian.digest(), "sha256:def\n", "")],
     ids=["known", "made differently", "gone from the store"],
 )
 def test_the_base_is_known_only_as_it_is_made_now(

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.images import base
+from tests.cluster.images import debian
 
 
 def test_the_command_names_the_suite_the_target_and_the_mirrors() -> None:
-    command = base.command(Path("/out.tar"), ["deb http://m.test/ trixie main"])
+    command = debian.command(Path("/out.tar"), ["deb http://m.test/ trixie main"])
     assert command[0] == "mmdebstrap"
     assert command[-3:] == ["trixie", "/out.tar", "deb http://m.test/ trixie main"]
-    assert f"--include={','.join(base.PACKAGES)}" in command
+    assert f"--include={','.join(debian.PACKAGES)}" in command
 
 
 def test_without_mirrors_mmdebstrap_takes_its_own() -> None:
-    assert base.command(Path("/out.tar"), [])[-2:] == ["trixie", "/out.tar"]
+    assert debian.command(Path("/out.tar"), [])[-2:] == ["trixie", "/out.tar"]
 
 
 @pytest.mark.parametrize("name", ["SUITE", "PACKAGES", "EXCLUDED", "ENVIRONMENT"])
 def test_the_digest_changes_with_each_part(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    before = base.digest()
-    monkeypatch.setattr(base, name, ("another",))
-    assert base.digest() != before
+    before = debian.digest()
+    monkeypatch.setattr(debian, name, ("another",))
+    assert debian.digest() != before
