@@ -31,7 +31,7 @@ LIMIT = 600
 
 
 # What a build needs, and the Debian package that has it.
-PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", base.KEYRING: "debian-archive-keyring"}
+PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", debian.KEYRING: "debian-archive-keyring"}
 
 
 class BuildError(Exception):
