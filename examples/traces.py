@@ -6,7 +6,7 @@ A hop is a sidecar: it tells a server span for what came in and, below it, a cli
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 SERVER, CLIENT = 2, 3  # OTLP's numbers of the kinds
@@ -21,6 +21,12 @@ def faults(spans: Iterable[dict[str, Any]]) -> list[str]:
     for span in spans:
         traces[span["trace_id"]].append(span)
     return [f"trace {name}: {fault}" for name, trace in traces.items() if (fault := _fault(trace))]
+
+
+def complete(spans: Collection[dict[str, Any]], requests: int) -> bool:
+    """Whether all spans of that many requests are there. Counting them is not enough: a retry makes more of them."""
+    traces = {span["trace_id"] for span in spans}
+    return len(spans) >= requests * SPANS and len(traces) >= requests and not faults(spans)
 
 
 def _fault(trace: list[dict[str, Any]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from sidewinder_operator.apiserver import MERGE
 from tests.cluster.support.namespace import Namespace
 from tests.cluster.support.operator import CRDS, acknowledge, eventually, found, pod, running, settings
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.cluster
 
 SERVICE = """
@@ -84,7 +87,7 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
             assert process.lacking() == []
             await eventually(process.lease.leader, "leading")
             pending = await programmed("False", "Pending")
-            while pending["proxies"]["required"] < 2:
+            while pending["proxies"]["required"] != 2:
                 pending = await programmed("False", "Pending")
             assert pending["proxies"] == {"required": 2, "acknowledged": 0, "rejected": 0}
             acknowledge(process, first)
@@ -98,6 +101,7 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
                 cluster.kubectl, "wait", "-n", home, "--for=condition=Programmed", "apiroute/reviews", "--timeout=5s"
             )
             assert "condition met" in listed
+            assert await _waits(cluster, tmp_path, home) == (0, "2 of 2 proxies have it")
             # a new generation is not live before it is acknowledged
             changed = {
                 "spec": {"rules": [{"name": "all", "backendRefs": [{"name": "reviews", "port": 9080, "weight": 7}]}]}
@@ -126,6 +130,21 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
             assert [each["reason"] for each in told] == ["BackendNotFound"]
 
     asyncio.run(asyncio.wait_for(main(), 120))
+
+
+async def _waits(cluster: Any, folder: Path, namespace: str) -> tuple[int, str]:
+    """`sidewinder wait` for a folder: its status and the last words of its last line."""
+    (folder / "route.yaml").write_text(ROUTE)
+    words = ("-m", "sidewinder_operator.cli.main", "wait", "-f", str(folder / "route.yaml"), "-n", namespace)
+    paths = os.pathsep.join(str(ROOT / part) for part in ("operator/src", "sidecar/src"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *words),
+        env=cluster.environment() | {"PYTHONPATH": paths},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, said.decode().strip().rpartition(": ")[2]
 
 
 async def _required(api: Any, path: str, count: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from examples.traces import CLIENT, HOPS, SERVER, SPANS, faults
+from examples.traces import CLIENT, HOPS, SERVER, SPANS, complete, faults
 
 
 def trace() -> list[dict[str, Any]]:
@@ -58,3 +58,11 @@ def test_a_parent_that_was_never_received_is_no_root() -> None:
 def test_two_traces_are_two() -> None:
     other = [{**span, "trace_id": "u"} for span in trace()]
     assert faults([*trace(), *other]) == []
+
+
+def test_spans_of_retries_do_not_stand_for_those_that_are_missing() -> None:
+    other = [{**span, "trace_id": "u"} for span in trace()]
+    retries = [{**trace()[3], "span_id": f"f{number}", "start": 2.5} for number in range(SPANS)]
+    assert complete([*trace(), *other, *retries], 2)
+    assert not complete([*trace(), *other[:-1], *retries], 2)
+    assert not complete([*trace(), *retries], 2)

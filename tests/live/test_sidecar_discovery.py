@@ -1,67 +1,12 @@
 """The whole process with a discovery server: follows, refuses, remembers."""
 
-import asyncio
-import threading
-from contextlib import contextmanager
-
 import pytest
 
-from sidewinder_sidecar.snapshot import decode, stream
-from tests.support.discovery import Server, transaction
+from sidewinder_sidecar.snapshot import stream
+from tests.support.operator import operator
 from tests.support.sidecar import backend, sidecar, snapshot
 
 pytestmark = pytest.mark.live
-
-
-class Operator:
-    """Publishes pictures from a thread; `answers` are acks and nacks."""
-
-    def __init__(self, path):
-        self.path = path
-        self.answers, self.hellos = [], []
-        self.loop = asyncio.new_event_loop()
-        self.queue: asyncio.Queue = asyncio.Queue()
-        self.server = Server(self.script)
-        self.picture = None
-        self.number = 0
-        self.has: set[str] = set()
-
-    async def script(self, line):
-        await line.begin()
-        self.hellos.append((await line.hear()).hello)
-        self.has = set(self.hellos[-1].has)
-        if self.picture is not None:
-            await self.send(line)
-        while True:
-            self.picture = await self.queue.get()
-            await self.send(line)
-
-    async def send(self, line):
-        self.number += 1
-        line.say(*transaction(self.number, self.picture, *sorted(self.has - set(self.picture))))
-        answer = await line.hear()
-        if isinstance(answer, stream.Ack):
-            self.has = set(self.picture)
-        self.answers.append(answer)
-
-    def publish(self, picture):
-        bodies = {name: decode(name, stream.msgspec.json.encode(body)) for name, body in picture.items()}
-        self.loop.call_soon_threadsafe(self.queue.put_nowait, bodies)
-
-
-@contextmanager
-def operator(path):
-    one = Operator(path)
-    thread = threading.Thread(target=one.loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(one.server.open(path), one.loop).result(5)
-    try:
-        yield one
-    finally:
-        asyncio.run_coroutine_threadsafe(one.server.close(), one.loop).result(5)
-        one.loop.call_soon_threadsafe(one.loop.stop)
-        thread.join(5)
-        one.loop.close()
 
 
 def test_it_follows_refuses_and_remembers(tmp_path):

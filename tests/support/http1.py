@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from sidewinder_sidecar import errors
+from sidewinder_sidecar import errors, proxy
 from sidewinder_sidecar.downstream.http1 import Connection as Downstream
 from sidewinder_sidecar.downstream.listener import Listener
 from sidewinder_sidecar.fields import Fields, fields
+from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.messages import Failure, Peer, Request, Response
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
@@ -37,14 +38,16 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-class Proxy:
-    """As much of the exchange's Proxy as connections know."""
+class Proxy(proxy.Proxy):
+    """The exchanges' Proxy, of which connections know little; it has no plan."""
 
     def __init__(self, limits: Limits = LIMITS, wheel: Wheel | None = None) -> None:
-        self.clock = Clock()
-        self.wheel = wheel or Wheel(self.clock, self.clock.later)
-        self.limits = limits
-        self.draining = False
+        clock = Clock()
+        wheel = wheel or Wheel(clock, clock.later)
+        super().__init__(
+            Fleet(wheel, lambda spec, seconds: Endpoint(spec, limits, wheel, seconds)), wheel, None, limits
+        )
+        self.clock = clock
         self.exchanges: list[Exchange] = []
         self.endpoint: Endpoint | None = None
 

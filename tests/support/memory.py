@@ -19,6 +19,7 @@ from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec, RuleSpec, WeightedBackend
 from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, EndpointsSpec
+from sidewinder_sidecar.upstream import endpoint as upstream
 from sidewinder_sidecar.wheel import Wheel
 
 PEER = Peer("10.9.9.9", 40000)
@@ -151,22 +152,17 @@ class Attempt:
         self.receiver.on_writable()
 
 
-class Endpoint:
+class Endpoint(upstream.Endpoint):
     """An address. `opened` is the scene's list of all attempts in order."""
 
-    def __init__(self, spec: EndpointSpec, opened: list[Attempt], faults: list[str]) -> None:
-        self.address = (spec.address, spec.port)
-        self.active = 0
-        self.retired = False
+    def __init__(self, spec: EndpointSpec, wheel: Wheel, opened: list[Attempt], faults: list[str]) -> None:
+        super().__init__(spec, Limits(), wheel, 5.0)
         self.opened = opened
         self.faults = faults
-        self.update(spec)
 
     def update(self, spec: EndpointSpec) -> None:
+        super().update(spec)
         self.spec = spec
-        self.weight = spec.weight
-        self.zone = spec.zone
-        self.ready = spec.ready
 
     def open(self, request: Request, receiver: Receiver) -> Attempt:
         if self.retired:
@@ -272,13 +268,13 @@ class Scene:
         self.made: list[Endpoint] = []
         self.opened: list[Attempt] = []
         self.wheel = Wheel(self.clock, self.clock.later)
-        self.fleet = Fleet(self.wheel, self._make)  # type: ignore[arg-type]
+        self.fleet = Fleet(self.wheel, self._make)
         self.proxy = Proxy(self.fleet, self.wheel, self.records.append, limits or Limits())
         if resources:
             self.adopt(*resources)
 
     def _make(self, spec: EndpointSpec, connect_timeout: float) -> Endpoint:
-        endpoint = Endpoint(spec, self.opened, self.faults)
+        endpoint = Endpoint(spec, self.wheel, self.opened, self.faults)
         self.endpoints[endpoint.address] = endpoint
         self.made.append(endpoint)
         return endpoint
@@ -387,7 +383,9 @@ def shop(*rules: RuleSpec, backends: tuple[tuple[BackendSpec, EndpointsSpec], ..
 
 def endpoints(*weights: int) -> list[Endpoint]:
     """Endpoints of these weights, of no scene."""
+    clock = Clock()
+    wheel = Wheel(clock, clock.later)
     return [
-        Endpoint(EndpointSpec(uid=str(number), address=f"10.0.0.{number}", port=1, weight=weight), [], [])
+        Endpoint(EndpointSpec(uid=str(number), address=f"10.0.0.{number}", port=1, weight=weight), wheel, [], [])
         for number, weight in enumerate(weights)
     ]

@@ -14,7 +14,13 @@ STORES = Image("stores", "tests/cluster/apps/Dockerfile.stores", ("tests/cluster
 SIDECAR = Image(
     "sidewinder-sidecar",
     "Dockerfile.sidecar",
-    ("sidecar/requirements.lock", "sidecar/src/**/*.py", "images/*.py"),
+    (
+        "sidecar/requirements*.lock",
+        "sidecar/setup.py",
+        "sidecar/pyproject.toml",
+        "sidecar/src/**/*.py",
+        "images/*.py",
+    ),
 )
 OPERATOR = Image(
     "sidewinder-operator",

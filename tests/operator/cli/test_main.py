@@ -15,7 +15,7 @@ def test_version() -> None:
     assert result.output.startswith("sidewinder 0.")
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["validate"], ["status"], ["version"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["up"], ["validate"], ["status"], ["check"], ["version"]], ids=" ".join)
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
@@ -38,3 +38,9 @@ def test_status_of_nobody_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--state", str(tmp_path)])
     assert result.exit_code == 1
     assert "no `sidewinder up` runs" in result.output
+
+
+def test_check_without_kubectl_says_what_is_missing(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["check"], env={"PATH": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "kubectl is not on the PATH" in result.output

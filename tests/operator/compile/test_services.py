@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidewinder_operator.compile.compiler import compile_cluster
+from sidewinder_operator.compile.compiler import Running, compile_cluster
 from sidewinder_operator.compile.services import port_name
 from sidewinder_operator.mesh.services import MeshPort
+from sidewinder_operator.mesh.workloads import PodReplica, WorkloadPort
 from sidewinder_operator.resources import gather
 from sidewinder_operator.resources.core import Service, ServicePort, ServiceSpec
 from sidewinder_operator.resources.meta import ObjectMeta
@@ -113,3 +114,16 @@ def test_a_target_port_means_a_process_by_name_or_by_any_number(target: str, fou
 
 def test_ports_are_named_by_service_and_number() -> None:
     assert port_name("shop", "web", 80) == "shop/web:80"
+
+
+def test_of_pods_the_slices_alone_tell_who_answers() -> None:
+    text = service("{port: 80, targetPort: 8080}", ", selector: {app: web}")
+    sliced = endpoint_slice("{addresses: [10.0.0.1], conditions: {ready: false}, targetRef: {kind: Pod, uid: u-1}}")
+    port = WorkloadPort(port=8080, dialled=8080, application=8080)
+    pod = PodReplica(
+        namespace="shop", name="web-1", uid="u-1", addresses=("10.0.0.1",), labels={"app": "web"}, ports=(port,)
+    )
+    result = compile_cluster(given(text + sliced).cluster, running=Running(pods=(pod,)))
+    endpoints = result.mesh.services["shop/web"].ports[0].endpoints
+    assert [(each.uid, each.address, each.port, each.ready) for each in endpoints] == [("u-1", "10.0.0.1", 8080, False)]
+    assert result.mesh.workloads["u-1"].service == "web"

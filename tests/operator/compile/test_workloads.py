@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidewinder_operator.compile.workloads import Selection, gateways, workloads
-from sidewinder_operator.mesh.workloads import MeshGateway, Replica, WayIn
+from sidewinder_operator.mesh.workloads import MeshGateway, PodReplica, Replica, WayIn, WorkloadPort
 from tests.support.clusters import given, running
 
 MANIFESTS = """
@@ -84,3 +84,15 @@ def test_ways_in_are_known_by_name() -> None:
     way = WayIn(name="front", port=8080)
     expected = MeshGateway(id="Gateway/front", name="front", address="127.0.0.1", port=8080, domain="localhost")
     assert gateways((way,)) == {"Gateway/front": expected}
+
+
+def test_a_pod_is_selected_by_its_labels_and_is_not_ready_while_it_ends() -> None:
+    port = WorkloadPort(port=8080, name="main", dialled=8080, application=8080)
+    labels = {"app": "web", "version": "v1"}
+    one = PodReplica(namespace="shop", name="web-1", uid="u-1", addresses=("10.0.0.1",), labels=labels, ports=(port,))
+    ending = PodReplica(namespace="shop", name="web-2", uid="u-2", addresses=("10.0.0.2",), terminating=True)
+    found = workloads(CLUSTER, (), (one, ending))
+    pod = found["u-1"]
+    assert (pod.kind, pod.inbound, pod.outbound, pod.ports, pod.ready) == ("Pod", 15006, 15001, (port,), True)
+    assert not found["u-2"].ready
+    assert pod in Selection(CLUSTER, found).members(("shop", "web"))

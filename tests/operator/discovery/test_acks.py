@@ -110,3 +110,22 @@ def test_a_rejection_is_an_answer() -> None:
         assert not await acks.all_current(0.01)
 
     asyncio.run(wait())
+
+
+def test_many_objects_at_once_stand_as_each_alone() -> None:
+    store, acks = cluster()
+    acks.tell("a", Having(versions=wanted(store, "a")))
+    other = Reference("ApiRoute", "bookinfo", "other")
+    every = (REVIEWS, RATINGS, other)
+    assert acks.standings(every) == {source: acks.standing(source) for source in every}
+
+
+def test_who_watches_hears_of_answers_and_of_publishing() -> None:
+    store, acks = cluster()
+    heard: list[int] = []
+    acks.watch(lambda: heard.append(len(acks.having)))
+    acks.tell("a", Having(versions=wanted(store, "a")))
+    acks.gone("a", 0)
+    assert heard == [1, 0]
+    store.publish({})
+    assert heard == [1, 0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidewinder_operator.mesh.workloads import Replica, WayIn, identity
+from sidewinder_operator.mesh.workloads import PodReplica, Replica, WayIn, identity
 
 
 def test_a_replica_is_known_by_kind_namespace_name_and_index() -> None:
@@ -16,3 +16,7 @@ def test_what_there_is_one_of_needs_no_index() -> None:
 
 def test_a_way_in_is_in_no_namespace() -> None:
     assert WayIn(port=8080).id == "Gateway/way-in"
+
+
+def test_a_pod_is_known_by_its_uid() -> None:
+    assert PodReplica(namespace="shop", name="web-1", uid="u-1", addresses=("10.0.0.1",)).id == "u-1"

@@ -99,6 +99,52 @@ def status(state: Path, output: str) -> None:
 
 
 @main.command()
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@click.option("--namespace", default="sidewinder-system", show_default=True, help="Where Sidewinder is, or will be.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def check(context: str, namespace: str, output: str) -> None:
+    """Say whether this cluster is fit for Sidewinder, or Sidewinder well in it; exit 1 if something must be done."""
+    from sidewinder_operator.cli import check as checking
+    from sidewinder_operator.cli.findings import Place
+    from sidewinder_operator.cli.kubectl import Kubectl, Unreachable
+
+    voice = Voice()
+    place = Place(namespace=namespace, now=checking.now(), version=importlib.metadata.version("sidewinder-operator"))
+    try:
+        told = checking.check(Kubectl(context), place)
+    except Unreachable as why:
+        raise click.ClickException(str(why)) from None
+    if output == "json":
+        voice.raw(checking.as_json(told))
+    else:
+        checking.show(told, voice)
+    sys.exit(1 if any(finding.level == "error" for finding in told) else 0)
+
+
+@main.command()
+@FILES
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none.")
+@click.option("--timeout", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds.")
+def wait(paths: tuple[Path, ...], context: str, namespace: str, timeout: float) -> None:
+    """Wait until these routes and policies are live in every proxy; exit 1 if they are not in time."""
+    from sidewinder_operator.cli import wait as waiting
+    from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
+
+    voice = Voice()
+    references, problems = waiting.wanted(paths, namespace)
+    voice.problems(problem for problem in problems if problem.severity == "Error")
+    try:
+        behind = waiting.wait(
+            Kubectl(context), references, timeout, lambda seen: voice.say(f"{seen.reference}: {seen.told}")
+        )
+    except (Unreachable, Refused) as why:
+        raise click.ClickException(str(why)) from None
+    waiting.show(behind, voice)
+    sys.exit(1 if behind or any(problem.severity == "Error" for problem in problems) else 0)
+
+
+@main.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"sidewinder {importlib.metadata.version('sidewinder-operator')}")
