@@ -18,10 +18,11 @@ $(VENV)/.complete: requirements.lock sidecar/pyproject.toml operator/pyproject.t
 	touch $@
 
 .PHONY: lock
-lock: ## Renew the three lock files (versions and hashes, no addresses)
+lock: ## Renew the lock files (versions and hashes, no addresses)
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet 'uv==0.13.9'
-	for image in sidecar operator benchmarks .; do $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-annotate --no-header $$image/requirements.in -o $$image/requirements.lock || exit 1; done
+	for list in sidecar/requirements sidecar/requirements-build operator/requirements benchmarks/requirements requirements; do \
+	  $(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header $$list.in -o $$list.lock || exit 1; done
 	rm -rf $(VENV)-lock
 
 .PHONY: check
@@ -49,12 +50,25 @@ test-pythons: $(VENV) ## The quick tests on every supported Python that is there
 	  venv=$(VENV)-$$version; if $(BIN)/python -c "import sys; sys.exit('$$version' != '%d.%d' % sys.version_info[:2])"; then venv=$(VENV); fi; \
 	  $(MAKE) --no-print-directory VENV=$$venv PYTHON=$$python test-unit || exit 1; done
 
+# The form that ships, in an environment of its own, made anew when a source has changed.
+SHIPPED := sidecar/shipped.py sidecar/setup.py sidecar/pyproject.toml sidecar/requirements-build.lock $(shell find sidecar/src -name '*.py')
+$(VENV)-compiled/.complete: $(SHIPPED) requirements.lock $(VENV)/.complete
+	$(BIN)/python sidecar/shipped.py "$$(readlink -f $(BIN)/python)" $(VENV)-compiled requirements.lock
+	touch $@
+
+.PHONY: test-compiled
+test-compiled: $(VENV) ## The sidecar's quick tests against the compiled build
+	@lacking=$$($(BIN)/python sidecar/shipped.py "$$(readlink -f $(BIN)/python)"); \
+	  if [ -n "$$lacking" ]; then echo "NOT RUN: the sidecar's tests against the compiled build: $$lacking"; exit 0; fi; \
+	  $(MAKE) --no-print-directory $(VENV)-compiled/.complete && \
+	  COMPILE_SIDEWINDER=1 $(VENV)-compiled/bin/pytest tests/sidecar -q -m "not live and not cluster" -o pythonpath=". operator/src"
+
 .PHONY: test-live
 test-live: $(VENV) ## Real processes, real sockets
 	$(BIN)/pytest -q -m live
 
 .PHONY: test
-test: check test-pythons test-live test-cluster ## Everything that this machine can run; what it cannot, it names
+test: check test-pythons test-compiled test-live test-cluster ## Everything that this machine can run; what it cannot, it names
 	@echo "make test: all that could run has passed; lines that begin with NOT RUN name the rest."
 
 .PHONY: demo
@@ -70,21 +84,28 @@ crds: $(VENV) ## Write crds/ and docs/reference/ from the resource types and set
 	$(BIN)/python -m sidewinder_operator.resources.crd crds
 	$(BIN)/python -m sidewinder_operator.resources.reference docs/reference
 	$(BIN)/python -m sidewinder_sidecar.settings > docs/reference/settings.md
+	$(MAKE) --no-print-directory chart
 
 -include tests/cluster/cluster.mk
+
+.PHONY: bench-routes
+bench-routes: $(VENV) ## What 10 000 routes cost: one match, and how long a new snapshot holds the loop
+	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/routes.py
 
 # Benchmarks: the peers from Debian and PyPI, and an interpreter built as the image's is.
 BENCH_SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
 ONLY ?=
 ROUNDS ?= 5
 JSON ?=
+$(VENV)-bench/.complete: $(SHIPPED) sidecar/requirements.lock $(VENV)/.complete
+	$(BIN)/python sidecar/shipped.py $(BENCH_SYSTEM_PYTHON) $(VENV)-bench sidecar/requirements.lock --or-pure
+	touch $@
+
 .PHONY: bench
 bench: $(VENV) ## Beside Envoy, nginx, HAProxy: make bench ONLY=plain,features ROUNDS=3 JSON=FILE
 	@for program in wrk nginx haproxy; do PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	  if [ -n "$$missing" ]; then echo "installing$$missing with apt-get"; apt-get update -q >/dev/null && apt-get install -y -q $$missing >/dev/null; fi
 	$(BIN)/pip install --quiet --require-hashes -r benchmarks/requirements.lock
-	@test -x $(VENV)-bench/bin/python || { $(BENCH_SYSTEM_PYTHON) -m venv --without-pip $(VENV)-bench && \
-	  $(BIN)/pip --python $(VENV)-bench/bin/python install --quiet --require-hashes -r sidecar/requirements.lock && \
-	  $(BIN)/pip --python $(VENV)-bench/bin/python install --quiet --no-deps ./sidecar; }
-	BENCH_PYTHON=$${BENCH_PYTHON:-$(VENV)-bench/bin/python} PYTHONPATH=sidecar/src $(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) \
+	$(MAKE) --no-print-directory $(VENV)-bench/.complete
+	BENCH_PYTHON=$${BENCH_PYTHON:-$(VENV)-bench/bin/python} $(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) \
 	  $(if $(ONLY),--only $(ONLY),--keep) $(if $(JSON),--json $(JSON))

@@ -34,7 +34,7 @@ def main() -> int:
         rows += run(scenario, options.rounds, options.subjects)
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
-    print(report.table(rows))
+    print(f"{report.machine()}\n\n{report.table(rows)}")
     if options.keep:
         report.keep(HERE / "README.md", rows)
     return 0

@@ -43,6 +43,7 @@ def machine() -> str:
     python, uvloop, httptools = first_line([str(subjects.PYTHON), "-c", code]).split()
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     versions = {
+        "Sidewinder": form(),
         "CPython": f"{python} ({interpreter()}), uvloop {uvloop}, httptools {httptools}",
         "Envoy": number(first_line([subjects.envoy() or "envoy", "--version"])),
         "nginx": number(first_line(["nginx", "-v"])),
@@ -60,6 +61,16 @@ def interpreter() -> str:
         "Debian's optimised build"
         if os.path.realpath(subjects.PYTHON).startswith("/usr/bin")
         else "this machine's build"
+    )
+
+
+def form() -> str:
+    """Whether the data path is compiled, as it ships."""
+    code = "from sidewinder_sidecar import exchange; print(exchange.__file__)"
+    return (
+        "with its data path compiled"
+        if first_line([str(subjects.PYTHON), "-c", code]).endswith(".so")
+        else "as pure Python"
     )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import filters, listeners, proxy, routes, services, upstreams
 
@@ -172,6 +173,7 @@ def start_sidewinder(kind: str, port: int, folder: Path) -> subprocess.Popen[byt
         "SIDEWINDER_SNAPSHOT": str(file),
         "SIDEWINDER_PROBE_PORT": "0",
         "SIDEWINDER_ADMIN_PORT": "0",
+        "PYTHONPATH": "",  # what is installed beside the interpreter, never the sources of this tree
         "SIDEWINDER_ACCESS_LOG": "/dev/null" if kind == "features" else "off",
     }
     if kind == "features":

@@ -57,7 +57,7 @@ def chart(cluster: Cluster) -> Iterator[list[dict[str, Any]]]:
         cluster.kubectl("apply", "-f", "-", text=yaml.safe_dump_all(rest))
         yield documents
     finally:
-        cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", text=yaml.safe_dump_all(documents))
+        cluster.kubectl("delete", "--ignore-not-found", "--timeout=60s", "-f", "-", text=yaml.safe_dump_all(documents))
         cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s")
 
 

@@ -133,6 +133,9 @@ CASES: dict[str, Case] = {
     ),
     "more-than-it-said": Case(ASK, ((BODY, OK + b"more", DRAIN),)),
     "two-answers": Case(ASK, ((BODY, OK + OK, DRAIN),)),
+    "an-answer-nobody-asked-for": Case(
+        ASK, ((BODY, OK, 0.05, b"HTTP/1.1 500 Evil\r\nContent-Length: 0\r\n\r\n", DRAIN),)
+    ),
     "an-answer-before-the-request": Case(ASK, ((OK, SERVE),)),
     "a-body-after-204": Case(ASK, ((BODY, b"HTTP/1.1 204 No\r\n\r\nbody", DRAIN),), status=204),
     "a-body-after-304": Case(ASK, ((BODY, b"HTTP/1.1 304 No\r\nContent-Length: 4\r\n\r\nbody", DRAIN),), status=304),
@@ -210,7 +213,7 @@ CASES: dict[str, Case] = {
         status=417,
     ),
     # tunnels
-    "tunnel-upstream-closes": Case((WEBSOCKET, b"a", DRAIN), ((READ, SWITCHED + b"b", CLOSE),), status=101),
+    "tunnel-upstream-closes": Case((WEBSOCKET, b"a", DRAIN), ((READ, SWITCHED + b"b", TOLD, CLOSE),), status=101),
     "tunnel-upstream-resets": Case(
         (WEBSOCKET, b"a", DRAIN), ((READ, SWITCHED + b"b", 0.1, RESET),), status=101, error="incomplete"
     ),

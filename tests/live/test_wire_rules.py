@@ -61,8 +61,10 @@ EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
 PASSED: dict[str, tuple[Case, Check]] = {
     "names-order-and-repetition-up": (
         Case(get(b"GET / HTTP/1.1", *REPEATED)),
-        lambda seen: [row for row in rows(up(seen), h11.SERVER) if row[0].lower() in ("x-one", "x-two", "cookie")]
-        == [("X-One", "1"), ("x-TWO", "a"), ("X-one", "2"), ("Cookie", "a=1"), ("cookie", "b=2")],
+        lambda seen: (
+            [row for row in rows(up(seen), h11.SERVER) if row[0].lower() in ("x-one", "x-two", "cookie")]
+            == [("X-One", "1"), ("x-TWO", "a"), ("X-one", "2"), ("Cookie", "a=1"), ("cookie", "b=2")]
+        ),
     ),
     "names-order-and-repetition-down": (
         Case(get(), says(TELLING)),
@@ -72,22 +74,29 @@ PASSED: dict[str, tuple[Case, Check]] = {
         Case(
             (b"".join(b"GET /%d HTTP/1.1\r\nHost: @\r\n\r\n" % n for n in range(5)) + get()[0], DRAIN),  # type: ignore[operator]
         ),
-        lambda seen: seen.received.count(b"HTTP/1.1 200") == 6
-        and re.findall(rb"GET /(\d?) ", b"".join(seen.heard)) [:6] == [b"0", b"1", b"2", b"3", b"4", b""],
+        lambda seen: (
+            seen.received.count(b"HTTP/1.1 200") == 6
+            and re.findall(rb"GET /(\d?) ", b"".join(seen.heard))[:6] == [b"0", b"1", b"2", b"3", b"4", b""]
+        ),
     ),
     "absolute-form": (
         Case((b"GET http://@/x?y HTTP/1.1\r\nHost: other\r\n" + END, DRAIN)),
         lambda seen: up(seen).startswith(b"GET /x?y HTTP/1.1\r\n") and b"Host: absolute-form\r\n" in up(seen),
     ),
-    "options-star": (
-        Case(get(b"OPTIONS * HTTP/1.1")), lambda seen: up(seen).startswith(b"OPTIONS * HTTP/1.1\r\n")
-    ),
+    "options-star": (Case(get(b"OPTIONS * HTTP/1.1")), lambda seen: up(seen).startswith(b"OPTIONS * HTTP/1.1\r\n")),
     "http-1.0-is-1.1-above": (
         Case((b"GET / HTTP/1.0\r\nHost: @\r\n\r\n", DRAIN)),
         lambda seen: up(seen).startswith(b"GET / HTTP/1.1\r\n") and b"chunked" not in seen.received,
     ),
     "http-1.0-may-keep-alive": (
-        Case((b"GET / HTTP/1.0\r\nHost: @\r\nConnection: keep-alive\r\n\r\n", TOLD) + ((b"GET / HTTP/1.0\r\nHost: @\r\n\r\n"), DRAIN)),
+        Case(
+            (
+                b"GET / HTTP/1.0\r\nHost: @\r\nConnection: keep-alive\r\n\r\n",
+                TOLD,
+                b"GET / HTTP/1.0\r\nHost: @\r\n\r\n",
+                DRAIN,
+            )
+        ),
         lambda seen: seen.received.count(b" 200 OK") == 2 and re.search(rb"(?i)connection: keep-alive", seen.received),
     ),
     "http-1.0-gets-chunks-until-close": (
@@ -97,7 +106,8 @@ PASSED: dict[str, tuple[Case, Check]] = {
     "continue-end-to-end": (
         Case(
             (b"PUT / HTTP/1.1\r\nHost: @\r\nContent-Length: 3\r\nExpect: 100-continue\r\n" + END, READ, b"abc", DRAIN),
-            ((READ, b"HTTP/1.1 100 Continue\r\n\r\n", BODY, OK, SERVE),), heard=True,
+            ((READ, b"HTTP/1.1 100 Continue\r\n\r\n", BODY, OK, SERVE),),
+            heard=True,
         ),
         lambda seen: seen.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"),
     ),
@@ -114,8 +124,15 @@ PASSED: dict[str, tuple[Case, Check]] = {
         lambda seen: seen.received.endswith(b"3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n") and b"TE: trailers" in up(seen),
     ),
     "chunks-and-trailers-up": (
-        Case((b"PUT / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n" + END + b"3;x\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n", DRAIN),
-             heard=True),
+        Case(
+            (
+                b"PUT / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n"
+                + END
+                + b"3;x\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n",
+                DRAIN,
+            ),
+            heard=True,
+        ),
         lambda seen: b"3\r\nabc\r\n0\r\nX-Sum: 9\r\n\r\n" in up(seen) and b"Content-Length" not in up(seen),
     ),
     "head-has-no-body": (
@@ -135,27 +152,63 @@ PASSED: dict[str, tuple[Case, Check]] = {
         lambda seen: seen.received.endswith(b"3\r\nabc\r\n0\r\n\r\n"),
     ),
     "nominated-fields-go": (
-        Case(get(b"GET / HTTP/1.1", b"Connection: x-mine, keep-alive", b"X-Mine: 1", b"Keep-Alive: 5", b"Proxy-Connection: a",
-                 b"TE: gzip", b"X-Kept: 1"),
-             says(b"HTTP/1.1 200 OK\r\nConnection: x-theirs\r\nX-Theirs: 1\r\nKeep-Alive: timeout=9\r\nContent-Length: 0\r\n\r\n")),
-        lambda seen: not re.search(rb"(?i)x-mine|keep-alive|proxy-connection|\nte:|x-theirs", up(seen) + seen.received)
-        and b"X-Kept: 1\r\n" in up(seen),
+        Case(
+            get(
+                b"GET / HTTP/1.1",
+                b"Connection: x-mine, keep-alive",
+                b"X-Mine: 1",
+                b"Keep-Alive: 5",
+                b"Proxy-Connection: a",
+                b"TE: gzip",
+                b"X-Kept: 1",
+            ),
+            says(
+                b"HTTP/1.1 200 OK\r\nConnection: x-theirs\r\nX-Theirs: 1\r\nKeep-Alive: timeout=9\r\n"
+                b"Content-Length: 0\r\n\r\n"
+            ),
+        ),
+        lambda seen: (
+            not re.search(rb"(?i)x-mine|keep-alive|proxy-connection|\nte:|x-theirs", up(seen) + seen.received)
+            and b"X-Kept: 1\r\n" in up(seen)
+        ),
     ),
     "forwarded-is-replaced": (
-        Case(get(b"GET / HTTP/1.1", b"X-Forwarded-For: 6.6.6.6", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: evil",
-                 b"Forwarded: for=6.6.6.6")),
+        Case(
+            get(
+                b"GET / HTTP/1.1",
+                b"X-Forwarded-For: 6.6.6.6",
+                b"X-Forwarded-Proto: https",
+                b"X-Forwarded-Host: evil",
+                b"Forwarded: for=6.6.6.6",
+            )
+        ),
         lambda seen: not re.search(rb"6\.6\.6\.6|https|evil", up(seen)) and b"x-forwarded-proto: http\r\n" in up(seen),
     ),
     "request-id-is-kept-or-made": (
-        Case(get(b"GET / HTTP/1.1", b"X-Request-Id: abc-1")), lambda seen: b"X-Request-Id: abc-1\r\n" in up(seen)
+        Case(get(b"GET / HTTP/1.1", b"X-Request-Id: abc-1")),
+        lambda seen: b"X-Request-Id: abc-1\r\n" in up(seen),
     ),
     "trace-is-continued": (
-        Case(get(b"GET / HTTP/1.1", b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", b"tracestate: a=b")),
-        lambda seen: re.search(rb"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-(?!00f067aa0ba902b7)[0-9a-f]{16}-01\r\n", up(seen))
-        and b"tracestate: a=b\r\n" in up(seen),
+        Case(
+            get(
+                b"GET / HTTP/1.1",
+                b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                b"tracestate: a=b",
+            )
+        ),
+        lambda seen: (
+            re.search(rb"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-(?!00f067aa)[0-9a-f]{16}-01\r\n", up(seen))
+            and b"tracestate: a=b\r\n" in up(seen)
+        ),
     ),
     "a-bad-trace-is-not": (
-        Case(get(b"GET / HTTP/1.1", b"traceparent: 00-00000000000000000000000000000000-00f067aa0ba902b7-01", b"tracestate: a=b")),
+        Case(
+            get(
+                b"GET / HTTP/1.1",
+                b"traceparent: 00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                b"tracestate: a=b",
+            )
+        ),
         lambda seen: b"tracestate" not in up(seen) and b"-0000000000000000000" not in up(seen).lower(),
     ),
     "deadline-shrinks": (
@@ -164,11 +217,14 @@ PASSED: dict[str, tuple[Case, Check]] = {
     ),
     "grpc-deadline-shrinks": (
         Case(get(b"GET / HTTP/1.1", b"grpc-timeout: 1500m")),
-        lambda seen: 1400 < int(re.findall(rb"grpc-timeout: (\d+)m", up(seen))[0]) <= 1500
-        and 1400 < int(re.findall(rb"x-request-deadline: (\d+)ms", up(seen))[0]) <= 1500,
+        lambda seen: (
+            1400 < int(re.findall(rb"grpc-timeout: (\d+)m", up(seen))[0]) <= 1500
+            and 1400 < int(re.findall(rb"x-request-deadline: (\d+)ms", up(seen))[0]) <= 1500
+        ),
     ),
     "an-endless-deadline-is-ignored": (
-        Case(get(b"GET / HTTP/1.1", b"x-request-deadline: soon")), lambda seen: up(seen)
+        Case(get(b"GET / HTTP/1.1", b"x-request-deadline: soon")),
+        lambda seen: up(seen),
     ),
     "a-refusal-as-json": (
         Case(get(b"GET / HTTP/1.1", b"Accept: application/json"), (), status=503, error="connect_refused"),
@@ -190,9 +246,12 @@ PASSED: dict[str, tuple[Case, Check]] = {
         Case(get(b"DELETE / HTTP/1.1"), rule={"matches": [{"method": "GET"}]}, status=404, error="no_route"),
         lambda seen: b"destination_not_found" in seen.received,
     ),
-}  # fmt: skip
+}
 REFUSED: dict[str, tuple[bytes, int]] = {
-    "length-and-coding": (b"POST / HTTP/1.1\r\nHost: @\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "length-and-coding": (
+        b"POST / HTTP/1.1\r\nHost: @\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     "two-lengths": (b"POST / HTTP/1.1\r\nHost: @\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
     "lengths-listed": (b"POST / HTTP/1.1\r\nHost: @\r\nContent-Length: 3, 4\r\n\r\nabcd", 400),
     "length-with-sign": (b"POST / HTTP/1.1\r\nHost: @\r\nContent-Length: +3\r\n\r\nabc", 400),
@@ -200,7 +259,10 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "coding-not-chunked": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: identity\r\n\r\n", 400),
     "coding-unknown": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
     "coding-not-last": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 400),
-    "coding-twice": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "coding-twice": (
+        b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        400,
+    ),
     "coding-in-1.0": (b"POST / HTTP/1.0\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     "bare-carriage-return": (b"GET / HTTP/1.1\r\nHost: @\r\nA: b\rc\r\n\r\n", 400),
     "bare-line-feed": (b"GET / HTTP/1.1\nHost: @\n\n", 400),
@@ -221,19 +283,29 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "version-0.9": (b"GET /\r\n\r\n", 400),
     "lower-case-method": (b"get / HTTP/1.1\r\nHost: @\r\n\r\n", 400),
     "chunk-size-signed": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n", 400),
-    "chunk-size-too-large": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
+    "chunk-size-too-large": (
+        b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        400,
+    ),
     "chunk-line-feed": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\n1\na\n0\n\n", 400),
-    "trailer-forbidden": (b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n", 400),
+    "trailer-forbidden": (
+        b"POST / HTTP/1.1\r\nHost: @\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n",
+        400,
+    ),
     "expectation": (b"POST / HTTP/1.1\r\nHost: @\r\nExpect: coffee\r\n\r\n", 417),
     "too-many-fields": (b"GET / HTTP/1.1\r\nHost: @\r\n" + b"a: b\r\n" * 101 + b"\r\n", 431),
     "connect-without-port": (b"CONNECT @ HTTP/1.1\r\nHost: @\r\n\r\n", 400),
     "star-to-get": (b"GET * HTTP/1.1\r\nHost: @\r\n\r\n", 400),
     "nobody's-host": (b"GET / HTTP/1.1\r\nHost: nobody.example\r\n\r\n", 404),
-}  # fmt: skip
+}
 ERRORS = {
-    400: "bad_request", 404: "no_route", 417: "expectation_failed", 431: "headers_too_large", 501: "not_implemented",
+    400: "bad_request",
+    404: "no_route",
+    417: "expectation_failed",
+    431: "headers_too_large",
+    501: "not_implemented",
     505: "version_not_supported",
-}  # fmt: skip
+}
 CASES = {name: case for name, (case, _) in PASSED.items()} | {
     f"refused-{name}": Case((request, DRAIN), (GOOD,), status=status, error=ERRORS[status])
     for name, (request, status) in REFUSED.items()

@@ -481,6 +481,16 @@ def test_what_does_not_move_ends():
     scene.check()
 
 
+def test_a_caller_who_owes_its_body_is_judged_by_its_connection_first():
+    scene = Scene(*shop())
+    caller = scene.ask(b"POST", length=10)
+    scene.clock.advance(62)
+    assert not caller.over  # its connection has looked by now, and would have refused it
+    scene.clock.advance(62)
+    assert (caller.status, scene.records[0].error) == (504, "idle")
+    scene.check()
+
+
 def test_what_moves_a_little_goes_on():
     scene = Scene(*shop())
     caller = scene.ask()

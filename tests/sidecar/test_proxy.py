@@ -103,3 +103,16 @@ def test_a_thousand_swaps_under_traffic_leave_nothing():
     assert [len(one.endpoints) for one in scene.fleet.backends.values()] == [1]
     assert len(scene.wheel) == 0
     scene.check()
+
+
+def test_without_spans_the_callers_context_is_the_upstreams():
+    scene = Scene(*shop())
+    scene.proxy.traces = False
+    given = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    scene.ask(b"GET", b"/", (b"traceparent", given))
+    scene.ask(b"GET", b"/")
+    first, second = scene.opened
+    assert first.fields[b"traceparent"] == given
+    assert b"traceparent" not in second.fields
+    first.answer(200, b"")
+    assert scene.records[0].trace_id == given[3:35]

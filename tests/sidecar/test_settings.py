@@ -35,12 +35,12 @@ def test_values_are_taken():
 
 WRONG = {
     "DISCOVERY": ["run/a.sock", "unix:", "unix:a", "http://x"],
-    "SNAPSHOT": ["x" * 5000],
-    "KEEP": ["x" * 5000],
-    "PROBE_ADDRESS": ["", "x" * 300],
+    "SNAPSHOT": ["x" * 5000, "a\nb"],
+    "KEEP": ["x" * 5000, "a\0b"],
+    "PROBE_ADDRESS": ["", "x" * 300, "localhost", "999.1.1.1", "::1%"],
     "PROBE_PORT": ["", "x", "-1", "65536", "1.5"],
     "ADMIN_PORT": ["80a", "99999999999999999999"],
-    "ACCESS_LOG": ["x" * 5000],
+    "ACCESS_LOG": ["x" * 5000, "\x7f"],
     "ACCESS_LOG_QUERY": ["", "maybe", "2"],
     "LOG_LEVEL": ["", "INFO", "loud"],
     "OTLP_ENDPOINT": ["collector:4318", "http://", "ftp://x", "http://a b"],

@@ -86,7 +86,7 @@ class Exchange(Rescue):
 
     def _receive(self, request: Request, now: float) -> None:
         plan = self.plan
-        trace.start(self, plan.trace_percent)
+        trace.start(self, plan.trace_percent) if self.proxy.traces else trace.note(self)
         if (listener := plan.listeners.get(self.listener)) is None:
             return self._fail("draining", "the listener is gone")
         for apply in listener.filters:
@@ -195,7 +195,7 @@ class Exchange(Rescue):
                 self._fail("deadline", "no time was left for a try")
                 return False
             deadline.write(self.request.fields, ends - now)
-        span_id = trace.stamp(self)
+        span_id = trace.stamp(self) if self.proxy.traces else b""
         self.endpoint = endpoint
         self.address = endpoint.address
         if self.sampled:

@@ -19,16 +19,17 @@ class Fields:
 
     __slots__ = ("added", "dropped", "index", "rows", "source")
 
-    def __init__(self, rows: list[Row], source: bytes | None = None) -> None:
+    def __init__(self, rows: list[Row], source: bytes | None = None, index: dict[bytes, bytes] | None = None) -> None:
+        """`rows` are never changed in place, so several may share them; a known `index` is taken as it is."""
         self.rows = rows
         self.source = source
         self.dropped: frozenset[bytes] = _NOTHING
         self.added: list[Row] = []
-        # first value of each name; a repeated field's others are in all()
-        self.index: dict[bytes, bytes] = {}
-        index = self.index  # a loop: a comprehension costs a call before Python 3.12
-        for lower, _, value in reversed(rows):
-            index[lower] = value
+        if index is None:
+            index = {}
+            for row in reversed(rows):  # a loop: a comprehension costs a call before Python 3.12
+                index[row[0]] = row[2]
+        self.index = index  # first value of each name; a repeated field's others are in all()
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case name."""
@@ -36,7 +37,10 @@ class Fields:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a lower-case name, in order."""
-        return [row[2] for row in self if row[0] == name] if name in self.index else []
+        if name not in self.index:
+            return []
+        kept = [] if name in self.dropped else [row[2] for row in self.rows if row[0] == name]
+        return kept + [row[2] for row in self.added if row[0] == name] if self.added else kept
 
     def __contains__(self, name: bytes) -> bool:
         return name in self.index

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.plan import Plan
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ class Running(Protocol):
     def abort(self, error: str, detail: str = "") -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Proxy:
     """`adopt` swaps the plan; draining waits until `running` is empty. `bugs` counts what should never happen."""
 
-    __slots__ = ("bugs", "clock", "draining", "fleet", "limits", "plan", "record", "running", "wheel")
+    __slots__ = ("bugs", "clock", "draining", "fleet", "limits", "plan", "record", "running", "traces", "wheel")
 
     def __init__(self, fleet: Fleet, wheel: Wheel, record: Callable[[Call], None], limits: Limits) -> None:
         self.plan = Plan()
@@ -31,6 +33,7 @@ class Proxy:
         self.wheel = wheel
         self.clock = wheel.clock
         self.record = record
+        self.traces = True  # spans are made somewhere: calls get a trace of their own
         self.limits = limits
         self.draining = False
         self.running: set[Running] = set()

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Attempt
 
-BOUND: Final = (
-    65536  # bytes: JSON calls fit, uploads do not; a thousand retryable requests at once hold 64 MB at the worst
-)
+BOUND: Final = 65536  # bytes: JSON calls fit, uploads do not; a thousand retried at once hold 64 MB at the worst
 
 
 class Replay:

@@ -7,6 +7,7 @@ structs, so that text, bound and default cannot drift apart: `python -m sidewind
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ PREFIX = "SIDEWINDER_"
 LIMIT_PREFIX = "SIDEWINDER_LIMIT_"
 
 # What an environment variable may hold: text that a person would call a value, not a document.
-Path = Annotated[str, Meta(max_length=4096)]
+Path = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -193,6 +194,9 @@ def read(environment: Mapping[str, str]) -> Settings:
         mistakes.append(
             Mistake("SIDEWINDER_SNAPSHOT", values["snapshot"], "SIDEWINDER_DISCOVERY is set too; choose one")
         )
+    if "probe_address" in values and not _is_address(values["probe_address"]):
+        why = "not an IP address. Right is: 0.0.0.0 for all of IPv4, :: for IPv6, or one of this machine's"
+        mistakes.append(Mistake("SIDEWINDER_PROBE_ADDRESS", values["probe_address"], why))
     if mistakes:
         raise Unusable(mistakes)
     return Settings(**values, limits=Limits(**limits))
@@ -210,6 +214,14 @@ def _values(table: tuple[Variable, ...], environment: Mapping[str, str], mistake
             why = str(fault).replace("`", "")
             mistakes.append(Mistake(variable.name, shown, f"{why}. {_right(variable)}"))
     return values
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _right(variable: Variable) -> str:

@@ -17,6 +17,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+from sidewinder_sidecar.compiled import mypyc_attr
+
 if TYPE_CHECKING:
     from sidewinder_sidecar.settings import Limits
     from sidewinder_sidecar.wheel import Slot, Wheel
@@ -31,6 +33,7 @@ CLOSING: Final = 1
 LOST: Final = 2
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """One connection. An asyncio.Protocol, but not by descent: a class that stands alone compiles to a C struct."""
 

@@ -109,3 +109,9 @@ def test_decode_says_where():
     with pytest.raises(Refusal):
         decode("endpoints/a", b'\xff{"name')
     assert repr(Held()) == "<Held  0 resources>"
+
+
+def test_what_is_nested_without_end_is_refused():
+    for body in (b"[" * 100_000, b'{"name":' * 100_000):
+        with pytest.raises(Refusal):
+            decode("proxy/self", body)

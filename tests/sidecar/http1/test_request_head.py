@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidewinder_sidecar.errors import TABLE, DownstreamError
 from sidewinder_sidecar.http1 import encode, request_head
+from sidewinder_sidecar.http1.lines import Seen
 from sidewinder_sidecar.messages import Request
 from sidewinder_sidecar.settings import Limits
 
@@ -23,7 +24,7 @@ def head(*lines: bytes, first: bytes = b"POST /p?q HTTP/1.1") -> bytes:
 
 
 def parse(data: bytes, limits: Limits = LIMITS) -> tuple[Request, bool]:
-    return request_head.parse(data, limits)
+    return request_head.parse(data, limits, Seen())
 
 
 def error(data: bytes, limits: Limits = LIMITS) -> str:
@@ -375,3 +376,31 @@ def agree(request: Request) -> None:
         assert int(framing.get(b"content-length", b"0")) == request.length
     assert sent.endswith(b"\r\n\r\n")
     assert sent.count(b"\r\n\r\n") == 1
+
+
+def told(data: bytes, seen: Seen) -> object:
+    """All that a head means, or why it means nothing; edited as filters do, which must leave no trace."""
+    try:
+        asked, keep = request_head.parse(data, LIMITS, seen)
+    except DownstreamError as fault:
+        return fault.error, fault.detail
+    fields = asked.fields
+    meaning = (asked.method, asked.target, asked.received, asked.path, asked.query, asked.authority, asked.length)
+    found = (*meaning, asked.minor, asked.expects_continue, asked.upgrade, keep, list(fields), dict(fields.index))
+    sent = encode.request_head(asked)
+    fields.set(b"x", b"X", b"1")
+    fields.add(b"host", b"Host", b"elsewhere")
+    fields.remove(b"host")
+    return found, sent
+
+
+def test_what_the_connection_sent_before_changes_nothing() -> None:
+    named = [case[0] for table in (ERRORS, LENGTHS, TARGETS, KEEPING, UPGRADES) for case in table.values()]
+    heads = [data for data in (*REFUSED.values(), *named) if len(data) < 2000]
+    for data in heads:
+        fresh = told(data, Seen())
+        for before in heads:
+            seen = Seen()
+            told(before, seen)
+            assert told(data, seen) == fresh
+            assert told(data, seen) == fresh

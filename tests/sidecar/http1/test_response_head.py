@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidewinder_sidecar.errors import TABLE, UpstreamError
 from sidewinder_sidecar.http1 import encode, response_head
-from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE
+from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE, Seen
 from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.settings import Limits
 from tests.support.http1 import request
@@ -22,7 +22,7 @@ def head(*lines: bytes, first: bytes = b"HTTP/1.1 200 OK") -> bytes:
 
 
 def parse(data: bytes, method: bytes = b"GET", limits: Limits = LIMITS) -> tuple[Response, bool, int]:
-    return response_head.parse(data, method, limits)
+    return response_head.parse(data, method, limits, Seen())
 
 
 REFUSED = {
@@ -167,3 +167,30 @@ def test_what_leaves_is_what_came_in_by_another_s_judgement(
         assert ending in (CHUNKED, CLOSE)
     else:
         assert b"transfer-encoding" not in framing_sent
+
+
+def told(data: bytes, method: bytes, seen: Seen) -> object:
+    """All that a head means, or why it means nothing; edited as filters do, which must leave no trace."""
+    try:
+        answer, keep, ending = response_head.parse(data, method, LIMITS, seen)
+    except UpstreamError as fault:
+        return fault.error, fault.detail
+    fields = answer.fields
+    found = (answer.status, answer.length, answer.reason, answer.close, keep, ending, list(fields), dict(fields.index))
+    sent = encode.response_head(answer, False, request(method), True)
+    fields.set(b"content-length", b"Content-Length", b"1")
+    fields.add(b"x", b"X", b"1")
+    return found, sent
+
+
+def test_what_the_connection_sent_before_changes_nothing() -> None:
+    heads = [*REFUSED.values(), *(case[0] for case in ENDINGS.values())]
+    for data in heads:
+        for method in (b"GET", b"HEAD"):
+            fresh = told(data, method, Seen())
+            for before in heads:
+                for asked in (b"GET", b"HEAD"):
+                    seen = Seen()
+                    told(before, asked, seen)
+                    assert told(data, method, seen) == fresh
+                    assert told(data, method, seen) == fresh

@@ -1,5 +1,6 @@
 import gc
 import json
+import time
 
 import pytest
 import uvloop
@@ -11,6 +12,7 @@ from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.main.configure import Configuration, load
 from sidewinder_sidecar.main.listeners import Listeners
 from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.sidecar import snapshot as pictured
 
@@ -50,12 +52,12 @@ def applied(*pictures):
     return uvloop.run(run())
 
 
-class FakeEndpoint:
+class FakeEndpoint(Endpoint):
     def __init__(self, spec):
-        self.weight, self.zone, self.ready, self.active = spec.weight, spec.zone, spec.ready, 0
+        super().__init__(spec, Limits(), Wheel(time.monotonic, lambda seconds, call: None), 5.0)
 
     def update(self, spec):
-        pass
+        super().update(spec)
 
     def retire(self):
         pass
@@ -95,9 +97,67 @@ def test_a_file(tmp_path):
     assert held.state == snapshot.state(held.versions)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"a":1}', '{"proxy/self":{}}', "\0\1\2"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"a":1}', '{"proxy/self":{}}', "\0\1\2", '{"proxy/self":' + '{"a":' * 100_000],
+    ids=["empty", "list", "cut", "kind", "field", "binary", "deep"],
+)
 def test_a_file_that_is_none(tmp_path, content):
     file = tmp_path / "s.json"
     file.write_text(content)
     with pytest.raises(Refusal):
         load(str(file))
+
+
+def test_a_file_that_is_cut_short_anywhere(tmp_path):
+    file = tmp_path / "s.json"
+    whole = json.dumps(pictured(9)).encode()
+    for end in range(len(whole)):
+        file.write_bytes(whole[:end])
+        with pytest.raises(Refusal):
+            load(str(file))
+
+
+def test_many_routes_are_built_without_the_collector_and_freed_in_slices(monkeypatch):
+    import asyncio
+    import weakref
+
+    from sidewinder_sidecar.main import configure
+
+    monkeypatch.setattr(configure, "MANY", 1)
+    monkeypatch.setattr(configure, "IN_USE_SECONDS", 0.0)
+    building = []
+    prepare = configure.prepare
+
+    async def watched(*arguments):
+        building.append(gc.isenabled())
+        return await prepare(*arguments)
+
+    monkeypatch.setattr(configure, "prepare", watched)
+
+    async def run():
+        wheel = Wheel.of(asyncio.get_running_loop())
+        proxy = Proxy(Fleet(wheel, lambda spec, seconds: FakeEndpoint(spec)), wheel, lambda call: None, Limits())
+        listeners = Listeners(proxy)
+        configuration = Configuration(proxy, listeners)
+        await configuration.apply(bodies(pictured(9)))
+        pinned = proxy.plan  # as an exchange does
+        watch = weakref.ref(pinned)
+        await configuration.apply(bodies(pictured(10)))
+        (parting,) = configuration._parting
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not parting.done()  # it is still used
+        del pinned
+        await asyncio.wait_for(parting, 5)
+        assert watch() is None
+        assert configuration._parting == set()
+        broken = bodies(pictured(9)) | bodies({"route/shop/reviews": {"name": "other", "rules": []}})
+        with pytest.raises(Refusal):
+            await configuration.apply(broken)
+        listeners.close()
+        await asyncio.sleep(0)
+
+    uvloop.run(run())
+    assert building == [False, False, False]
+    assert gc.isenabled()

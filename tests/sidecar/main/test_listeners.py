@@ -6,15 +6,8 @@ import uvloop
 
 from sidewinder_sidecar.discovery.transaction import Refusal
 from sidewinder_sidecar.main.listeners import Listeners
-from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
-
-
-class Proxy:
-    """What a listener needs while nobody connects."""
-
-    limits = Limits()
-    draining = False
+from tests.support.http1 import Proxy
 
 
 def spec(name, port=0):

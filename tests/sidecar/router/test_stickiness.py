@@ -14,6 +14,7 @@ from sidewinder_sidecar.router.route import Share
 from sidewinder_sidecar.router.stickiness import Cookie, Header, opaque, sticky
 from sidewinder_sidecar.snapshot.routes import CookieStickiness, HeaderStickiness
 from tests.sidecar.router.test_split import shares
+from tests.support.calls import call
 
 USERS = [b"user-%d" % number for number in range(4000)]
 
@@ -59,7 +60,7 @@ def test_a_canary_that_grows_takes_only_its_new_share():
 def test_without_the_header_the_split_says():
     assert Header(HeaderStickiness("x-user"), shares(1, 1)).find(fields()) is None
     assert Header(HeaderStickiness("x-user"), shares(0)).find(fields((b"x-user", b"a"))) is None
-    assert Header(HeaderStickiness("x-user"), shares(1)).mark(shares(1)[0], None) is None
+    assert Header(HeaderStickiness("x-user"), shares(1)).mark(shares(1)[0], call().request) is None
 
 
 def test_the_cookie_names_no_backend_and_is_the_same_everywhere():

@@ -51,3 +51,17 @@ def test_a_state_is_named_by_what_is_in_it_not_by_its_order():
 def test_bodies_are_frozen():
     with pytest.raises(AttributeError):
         WeightedBackend(backend="a").weight = 2
+
+
+def test_a_state_is_the_same_in_steps_and_at_once():
+    versions = {f"route/r{n}": f"{n:016x}" for n in range(10_000)}
+    found = []
+
+    def run():
+        found.append((yield from snapshot.hashing(dict(reversed(versions.items())))))
+
+    count = sum(1 for _ in run())
+    text = "\n".join(f"{name} {versions[name]}" for name in sorted(versions))
+    assert found[0] == snapshot.state(versions) == snapshot.version(text.encode())
+    assert count == -(-10_000 // snapshot.NAMES_AT_ONCE)
+    assert snapshot.state({}) == snapshot.version(b"")

@@ -39,6 +39,7 @@ BAD = [
     b'{"ping":1,"extra":2}',
     b"\xff\xfe",
     b'{"ping":',
+    b'{"ping":' + b"[" * 100_000,
 ]
 
 

@@ -1,18 +1,20 @@
+import os
+
+from sidewinder_sidecar.telemetry.access_log import AccessLog
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.record import Recorder
+from sidewinder_sidecar.telemetry.writer import Writer
 from tests.support.calls import call
 
 
 class Listening:
+    """Plays the spans."""
+
     def __init__(self):
         self.calls, self.did = [], []
-        self.writer = self
 
     def __call__(self, told):
         self.calls.append(told)
-
-    def flush(self):
-        self.did.append("flush")
 
     def tick(self):
         self.did.append("tick")
@@ -21,17 +23,20 @@ class Listening:
         self.did.append(f"close {seconds}")
 
 
-def test_one_record_feeds_all():
-    log, spans, metrics = Listening(), Listening(), Metrics()
+def test_one_record_feeds_all(tmp_path):
+    file = tmp_path / "access.log"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+    log, spans, metrics = AccessLog(Writer(descriptor)), Listening(), Metrics()
     record = Recorder(metrics, log, spans)
     told = [call(status=200), call(status=200, sampled=True)]
     for one in told:
         record(one)
     assert metrics.requests() == 2
-    assert log.calls == told
     assert spans.calls == told[1:]
-    record.close(1)
-    assert (log.did, spans.did) == (["flush", "close 1"], ["tick", "close 1"])
+    record.close(1.0)
+    assert spans.did == ["tick", "close 1.0"]
+    assert len(file.read_text().splitlines()) == 2
+    os.close(descriptor)
 
 
 def test_what_is_off_is_not_told():

@@ -115,3 +115,22 @@ def test_tracestate(values, stays):
     asked = started((b"traceparent", PARENT), *((b"tracestate", value) for value in values))
     assert asked.request.fields.all(b"tracestate") == (values if stays else [])
     assert asked.trace_id == TRACE
+
+
+def test_without_spans_a_context_is_noted_and_passes_as_it_came() -> None:
+    asked = call(b"/", (b"traceparent", PARENT), (b"tracestate", b"a=b"))
+    trace.note(asked)
+    assert (asked.trace_id, asked.parent_id, asked.sampled) == (PARENT[3:35], PARENT[36:52], False)
+    assert asked.request.fields.all(b"traceparent") == [PARENT]
+    assert not asked.request.fields.added
+    assert not asked.request.fields.dropped
+    other = call(b"/", (b"traceparent", b"nonsense"))
+    trace.note(other)
+    assert (other.trace_id, other.parent_id) == (b"", b"")
+
+
+def test_digits_drawn_in_bulk_are_of_the_length_asked_for_and_do_not_repeat() -> None:
+    drawn = [trace.digits.take(32) for _ in range(3 * trace.POOL // 32)]
+    assert len(set(drawn)) == len(drawn)
+    assert {len(one) for one in drawn} == {32}
+    assert all(int(one, 16) for one in drawn)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, BudgetSpec, EndpointSpec, EndpointsSpec
 from sidewinder_sidecar.upstream.backend import Backend
-from tests.support.memory import Endpoint
+from sidewinder_sidecar.wheel import Wheel
+from tests.support.memory import Clock, Endpoint
+
+WHEEL = Wheel(Clock(), Clock().later)
 
 
 def made(*ready, weight=1):
@@ -12,7 +15,7 @@ def made(*ready, weight=1):
         EndpointSpec(uid=str(n), address="10.0.0.1", port=n + 1, ready=one, weight=weight)
         for n, one in enumerate(ready)
     ]
-    return {(spec.uid, spec.address, spec.port): Endpoint(spec, [], []) for spec in specs}
+    return {(spec.uid, spec.address, spec.port): Endpoint(spec, WHEEL, [], []) for spec in specs}
 
 
 def backend(**options):

@@ -161,6 +161,16 @@ def test_a_head_that_comes_alone_is_followed_by_nothing() -> None:
     assert empty == [b""], "so that the caller gets the head"
 
 
+@pytest.mark.parametrize("part", [b"", b"1", b"10\r", b"10\r\n"], ids=["nothing", "size", "line", "size line"])
+def test_a_head_is_let_go_whatever_of_a_chunk_came_with_it(part: bytes) -> None:
+    up = Up()
+    _, receiver = up.open()
+    empty: list[bytes] = []
+    receiver.on_data = empty.append  # type: ignore[method-assign]
+    up.hear(CHUNKS[: CHUNKS.index(b"2\r\nhe")] + part)
+    assert empty == [b""]
+
+
 @pytest.mark.parametrize(("used", "told"), [(0, "failure sent reset"), (1, "failure unsent reset_before_request")])
 def test_a_connection_that_dies_before_the_answer(used: int, told: str) -> None:
     for error in (None, ConnectionResetError(104, "Connection reset by peer")):

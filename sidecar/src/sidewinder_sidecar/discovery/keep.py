@@ -78,7 +78,7 @@ def parse(raw: bytes) -> tuple[Held, int]:
     first, _, rest = raw.partition(b"\n")
     try:
         header = msgspec.json.decode(first, type=Header)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refusal("", "", f"its first line is not ours: {fault}") from None
     if header.sidewinder != FORMAT:
         raise Refusal("", "", f"format {header.sidewinder}, and {FORMAT} is spoken here")

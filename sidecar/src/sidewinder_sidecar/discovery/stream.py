@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import TypeAlias
 
 from sidewinder_sidecar.discovery.channel import Broken, Channel
@@ -184,7 +184,7 @@ class Discovery:
 
     async def _commit(self, transaction: Transaction, message: stream.Commit) -> stream.Ack | stream.Nack:
         try:
-            following = transaction.commit(message)
+            following = transaction.commit(message, await _finished(transaction.hashing()))
             if following.state != self.held.state:
                 await self._apply(following.resources)
         except Refusal as fault:
@@ -230,3 +230,14 @@ class Discovery:
         """Ask for what is not known yet; without a stream nobody can be asked."""
         if self._channel is not None and self.connected:
             await self._channel.send(stream.encode(stream.Want(names[:WANTS])))
+
+
+async def _finished(steps: Generator[None, None, str]) -> str:
+    """What the steps lead to; others run in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: str = done.value
+            return found
+        await asyncio.sleep(0)

@@ -7,6 +7,7 @@ and the held configuration stays what it was. A body's own faults name the resou
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 
 import msgspec
 
@@ -118,13 +119,17 @@ class Transaction:
         for held in (self._next.resources, self._next.versions, self._next.origins):
             held.pop(message.drop, None)
 
-    def commit(self, message: Commit) -> Held:
+    def hashing(self) -> Generator[None, None, str]:
+        """What the state will be, in steps: give the outcome to `commit`."""
+        return snapshot.hashing(self._next.versions)
+
+    def commit(self, message: Commit, state: str = "") -> Held:
         """The whole. Raises Refusal for what cannot be used, Malformed for another transaction's number."""
         if message.commit != self.number:
             raise Malformed(f"commit {message.commit} within transaction {self.number}")
         if self._fault is not None:
             raise self._fault
-        self._next.state = snapshot.state(self._next.versions)
+        self._next.state = state or snapshot.state(self._next.versions)
         if self._next.state != self.state:
             raise Refusal("", "", f"this leads to state {self._next.state}, not to {self.state[:32]!r}")
         return self._next
@@ -137,7 +142,7 @@ def decode(name: str, raw: bytes) -> Resource:
     except KeyError:
         kinds = ", ".join(snapshot.RESOURCES)
         raise Refusal(name, "", f"this kind of resource is not known here; known are {kinds}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         text = str(fault)
         found = _PATH.search(text)
         field = found[1] if found else ""

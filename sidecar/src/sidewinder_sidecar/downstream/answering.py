@@ -21,9 +21,8 @@ from sidewinder_sidecar.wire import OPEN
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.downstream.listener import Listener
-    from sidewinder_sidecar.exchange import Exchange
     from sidewinder_sidecar.fields import Fields
-    from sidewinder_sidecar.messages import Request, Response
+    from sidewinder_sidecar.messages import Request, Response, Serving
 
 # Where the reading side is. DISCARD: nothing that comes is looked at any more.
 IDLE: Final = 0
@@ -55,7 +54,7 @@ class Answering(Sender):
         self.full = False  # too much is unread
         self.waits = False  # the exchange asked to stop
         # the exchange that runs, and its answer
-        self.serving: Exchange | None = None
+        self.serving: Serving | None = None
         self.request: Request | None = None
         self.keep = True  # the connection outlives the answer
         self.leaving = False  # the caller said that it does not

@@ -3,7 +3,8 @@
 Each request gets a fresh exchange, one at a time: pipelined requests wait unread and are answered in order, so no
 answer can overtake another.
 
-Bound on memory: UNREAD bytes of requests that wait, plus one read (256 KiB on uvloop); unsent answers as in `wire`.
+Bound on memory: UNREAD bytes of requests that wait, plus one read (256 KiB on uvloop), plus one small head (`Seen`);
+unsent answers as in `wire`.
 Head, idle and stall times are one entry on the wheel, checked when due, never moved per request.
 
 What is decided here:
@@ -24,7 +25,7 @@ from sidewinder_sidecar.downstream.answering import BODY, DISCARD, ENDED, IDLE, 
 from sidewinder_sidecar.exchange import NAME
 from sidewinder_sidecar.http1 import encode, request_head
 from sidewinder_sidecar.http1.framing import BadFraming, Chunked
-from sidewinder_sidecar.http1.lines import END
+from sidewinder_sidecar.http1.lines import END, Seen
 from sidewinder_sidecar.messages import Peer
 from sidewinder_sidecar.wire import OPEN
 
@@ -37,11 +38,12 @@ UNREAD: Final = 65536  # bytes of pipelined requests after which reading stops: 
 class Connection(Answering):
     """One caller's connection."""
 
-    __slots__ = ("blank", "chunks", "head_since", "left", "peer")
+    __slots__ = ("blank", "chunks", "head_since", "left", "peer", "seen")
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)
         self.peer: Peer  # for life
+        self.seen = Seen()
         self.blank = False  # an empty line came before the head
         self.head_since = 0.0  # when an unfinished head began
         self.left = 0  # bytes of a body of known length
@@ -109,7 +111,7 @@ class Connection(Answering):
 
     def _begin(self, block: bytes) -> None:
         try:
-            request, self.keep = request_head.parse(block, self.limits)
+            request, self.keep = request_head.parse(block, self.limits, self.seen)
         except errors.DownstreamError as fault:
             self._refuse(fault.error, fault.detail)
             return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidewinder_sidecar.exchange import Proxy
-    from sidewinder_sidecar.messages import Caller, Peer
+    from sidewinder_sidecar.messages import Caller, Peer, Serving
 
 BACKLOG = 4096  # connections the kernel holds for us: a burst of as many as we would take (the kernel caps it)
 
@@ -33,7 +33,7 @@ class Listener:
         name: str,
         address: str,
         port: int,
-        exchange: Callable[[Caller, Proxy, str, Peer], Exchange] = Exchange,
+        exchange: Callable[[Caller, Proxy, str, Peer], Serving] = Exchange,
     ) -> None:
         self.proxy = proxy
         self.name = name

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import re
 from typing import Final
 
 from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.telemetry.trace import digits
 
 NAME: Final = b"x-request-id"
 
@@ -23,5 +23,5 @@ def apply(call: Call) -> None:
         return
     # A trace that began here has an id of its own already; one that came may hold many requests.
     root = call.trace_id and not call.parent_id
-    call.request_id = made = call.trace_id if root else b"%032x" % random.getrandbits(128)
+    call.request_id = made = call.trace_id if root else digits.take(32)
     fields.set(NAME, NAME, made)

@@ -45,9 +45,10 @@ def request_head(request: Request) -> bytes:
     if fields.source is not None and not fields.dropped:
         parts = [method, b" ", target, b" HTTP/1.1", fields.source]
         if fields.added:
-            parts.append(_lines(fields.added))
+            _write(fields.added, parts)
     else:
-        parts = [method, b" ", target, b" HTTP/1.1", *_block(fields)]
+        parts = [method, b" ", target, b" HTTP/1.1"]
+        _block(fields, parts)
     if b"host" not in index:
         parts.append(b"Host: %b\r\n" % request.authority)
     if length is None:
@@ -73,7 +74,7 @@ def response_head(response: Response, ended: bool, request: Request | None, keep
     if (
         (keep and minor and not ended and length and fields.source is not None)
         and not (fields.added or fields.dropped or status in _BODILESS or method == b"HEAD")
-        and fields.index.get(b"content-length") == b"%d" % length
+        and b"content-length" in fields.index  # as received and judged, so it says what `length` does
     ):
         line = _LINES.get(status)
         if line is None or not line.endswith(response.reason):
@@ -100,22 +101,32 @@ def response_head(response: Response, ended: bool, request: Request | None, keep
         tail += b"Connection: close\r\n"
     elif not minor:
         tail += b"Connection: keep-alive\r\n"
-    return b"".join((_status_line(response), *_block(fields), tail, b"\r\n")), ending
+    parts = [_status_line(response)]
+    _block(fields, parts)
+    parts.append(tail)
+    parts.append(b"\r\n")
+    return b"".join(parts), ending
 
 
 def informational(response: Response) -> bytes:
     """A 1xx head."""
-    response.fields.remove(b"content-length")
-    return b"".join((_status_line(response), *_block(response.fields), b"\r\n"))
+    return _bare_head(response, b"\r\n")
 
 
 def tunnel_head(response: Response, request: Request) -> bytes:
     """The answer that turns the connection into a tunnel: 101, or 200 to CONNECT."""
-    response.fields.remove(b"content-length")
     if request.upgrade == b"connect":
-        return b"".join((_status_line(response), *_block(response.fields), b"\r\n"))
-    tail = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % request.upgrade
-    return b"".join((_status_line(response), *_block(response.fields), tail))
+        return _bare_head(response, b"\r\n")
+    return _bare_head(response, b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % request.upgrade)
+
+
+def _bare_head(response: Response, tail: bytes) -> bytes:
+    """A head that no body follows, whatever it says."""
+    response.fields.remove(b"content-length")
+    parts = [_status_line(response)]
+    _block(response.fields, parts)
+    parts.append(tail)
+    return b"".join(parts)
 
 
 def chunk(data: bytes) -> bytes:
@@ -127,7 +138,10 @@ def last_chunk(trailers: Fields | None) -> bytes:
     """The body's end, with its trailers."""
     if trailers is None:
         return LAST_CHUNK
-    return b"".join((b"0", *_block(trailers), b"\r\n"))
+    parts = [b"0"]
+    _block(trailers, parts)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def _status_line(response: Response) -> bytes:
@@ -151,27 +165,45 @@ def _tells(fields: Fields, length: int | None) -> bool:
     return False
 
 
-def _block(fields: Fields) -> list[bytes]:
+def _block(fields: Fields, parts: list[bytes]) -> None:
     """The field lines, from the line break that ends the first line to the one that ends the last field."""
-    dropped = fields.dropped
-    if (source := fields.source) is None:  # not from a caller or upstream, or rewritten: nobody vouches for it
-        rows = list(fields)
-        return [b"\r\n", _lines(rows)]
-    if dropped:
-        source = b"\r\n%b" % b"".join([b"%b: %b\r\n" % row[1:] for row in fields.rows if row[0] not in dropped])
-    return [source, _lines(fields.added)] if fields.added else [source]
+    if fields.source is None:  # not from a caller or upstream, or rewritten: nobody vouches for it
+        parts.append(b"\r\n")
+        _write(list(fields), parts)
+        return
+    if dropped := fields.dropped:
+        parts.append(b"\r\n")
+        for lower, name, value in fields.rows:
+            if lower not in dropped:
+                parts.append(name)
+                parts.append(b": ")
+                parts.append(value)
+                parts.append(b"\r\n")
+    else:
+        parts.append(fields.source)
+    if fields.added:
+        _write(fields.added, parts)
 
 
-def _lines(rows: list[Row]) -> bytes:
-    lines = [b"%b: %b\r\n" % row[1:] for row in rows if row[0] not in _OURS]
-    block = b"".join(lines)
-    if block.translate(None, _TEXT) != b"\r\n" * len(lines):
+def _write(rows: list[Row], parts: list[bytes]) -> None:
+    """Field lines in pieces, so that the head is joined once."""
+    values = []
+    for lower, name, value in rows:
+        if name not in _names:
+            _learn(name)
+        if lower not in _OURS:
+            parts.append(name)
+            parts.append(b": ")
+            parts.append(value)
+            parts.append(b"\r\n")
+            values.append(value)
+    if b"".join(values).translate(None, _TEXT):
         raise Unsendable("a field has a control byte")
-    for row in rows:
-        if row[1] not in _names:
-            if not _TOKEN.fullmatch(row[1]):
-                raise Unsendable(f"{row[1]!r} is no field name")
-            if len(_names) >= _NAMES:
-                _names.clear()
-            _names.add(row[1])
-    return block
+
+
+def _learn(name: bytes) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise Unsendable(f"{name!r} is no field name")
+    if len(_names) >= _NAMES:
+        _names.clear()
+    _names.add(name)

@@ -75,6 +75,41 @@ class _Splitter:
 splitter: Final = _Splitter()
 
 
+class Seen:
+    """A connection's last head and what it meant: the next is most often the same, byte for byte.
+
+    It belongs to one connection, so that nobody can find out by the clock what somebody else has sent.
+    """
+
+    __slots__ = ("block", "ending", "index", "keep", "length", "rows", "source", "status", "text")
+
+    def __init__(self) -> None:
+        self.block = b""  # what must be the same
+        self.rows: list[Row] = []
+        self.index: dict[bytes, bytes] = {}
+        self.source: bytes | None = None
+        self.length: int | None = 0
+        self.keep = True
+        self.text = b""  # a request's authority, an answer's reason
+        # an answer's alone
+        self.status = 0
+        self.ending = NONE
+
+    def learn(self, block: bytes, fields: Fields, length: int | None, keep: bool, text: bytes) -> None:
+        """Remember a small head whose fields nobody has edited yet."""
+        self.block = block
+        self.rows = fields.rows
+        self.index = fields.index.copy()
+        self.source = fields.source
+        self.length = length
+        self.keep = keep
+        self.text = text
+
+    def fields(self) -> Fields:
+        """The same again, to be edited anew."""
+        return Fields(self.rows, self.source, self.index.copy())
+
+
 def bad_byte(seen: bytes) -> int:
     """Where the first byte is that no head may hold; the length if there is none."""
     found = _BAD_BYTE.search(seen)

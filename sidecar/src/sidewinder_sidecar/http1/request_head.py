@@ -22,6 +22,7 @@ from sidewinder_sidecar.http1.lines import (
     LISTED,
     SMALL,
     SPECIAL,
+    Seen,
     bad_byte,
     content_length,
     options,
@@ -60,7 +61,7 @@ def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:
     return ("bad_request", f"byte {seen[bad]:#04x} at {bad} of the head") if bad < len(seen) else None
 
 
-def parse(head: bytes, limits: Limits) -> tuple[Request, bool]:
+def parse(head: bytes, limits: Limits, seen: Seen) -> tuple[Request, bool]:
     """A whole head, with its empty line; and whether the caller keeps the connection. Raises DownstreamError."""
     end = head.find(b"\r\n")
     if len(head) > SMALL and (found := fault(head, limits)):
@@ -71,28 +72,29 @@ def parse(head: bytes, limits: Limits) -> tuple[Request, bool]:
     method, target, version = words
     if method not in _KNOWN and (method == b"PRI" or not _METHOD.fullmatch(method)):  # PRI: HTTP/2's preface
         raise _refused(head, limits, "the method is not one, in upper case")
-    if version == b"HTTP/1.1":
-        minor = 1
-    elif version == b"HTTP/1.0":
-        minor = 0
-    else:
+    minor = 1 if version == b"HTTP/1.1" else 0 if version == b"HTTP/1.0" else -1
+    if minor < 0:
         raise _unspoken(head, limits, version)
     if target.translate(None, _IN_TARGET) or not target:
         raise _refused(head, limits, "the target has a fragment, or a byte that is not visible ASCII")
+    block = head[end:-2]
+    origin = target[0] == 47 and method != b"CONNECT"  # 47: a slash
+    if block == seen.block and minor and origin:
+        return Request(method, target, seen.text, seen.fields(), seen.length), seen.keep
     try:
         rows = splitter.split(head, end)
     except HttpParserError as error:
         raise _refused(head, limits, str(error)) from None
     if len(rows) > FEW and len(rows) > limits.header_count:
         raise DownstreamError("headers_too_large", f"more than {limits.header_count} header fields")
-    fields = Fields(rows, None if b"\t" in head else head[end:-2])
+    fields = Fields(rows, None if b"\t" in head else block)
     index = fields.index
     host = index.get(b"host")
     if len(index) != len(rows):
         _judge_repeats(rows)
     if host is None and minor:
         raise DownstreamError("bad_request", "HTTP/1.1 without a Host field")
-    if target[:1] == b"/" and method != b"CONNECT":
+    if origin:
         authority = b"" if host is None else _authorities.get(host) or _authority(host)
         asked = Request(method, target, authority, fields, 0)
     else:
@@ -102,8 +104,13 @@ def parse(head: bytes, limits: Limits) -> tuple[Request, bool]:
         asked.upgrade = b"connect"
     if SPECIAL.isdisjoint(index):
         splitter.spent = False
-        return asked, minor == 1
-    return asked, _judge_request(asked, fields)
+        keep = minor == 1
+    else:
+        keep = _judge_request(asked, fields)
+    plain = origin and minor and not (asked.upgrade or asked.expects_continue or fields.added)
+    if plain and len(head) <= SMALL and fields.source is not None:
+        seen.learn(block, fields, asked.length, keep, asked.authority)
+    return asked, keep
 
 
 def _refused(head: bytes, limits: Limits, detail: str) -> DownstreamError:

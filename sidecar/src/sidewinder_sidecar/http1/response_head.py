@@ -20,6 +20,7 @@ from sidewinder_sidecar.http1.lines import (
     LENGTH_ONLY,
     NONE,
     SMALL,
+    Seen,
     bad_byte,
     content_length,
     options,
@@ -44,8 +45,10 @@ def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:
     return ("upstream_protocol", f"byte {seen[bad]:#04x} at {bad} of the head") if bad < len(seen) else None
 
 
-def parse(head: bytes, method: bytes, limits: Limits) -> tuple[Response, bool, int]:
+def parse(head: bytes, method: bytes, limits: Limits, seen: Seen) -> tuple[Response, bool, int]:
     """A whole head to the answer, whether the connection may be kept, and how the body ends. Raises UpstreamError."""
+    if head == seen.block and method != b"HEAD":
+        return Response(seen.status, seen.fields(), seen.length, seen.text), seen.keep, seen.ending
     end = head.find(b"\r\n")
     if len(head) > SMALL and len(head) > limits.header_bytes:
         raise UpstreamError(*(fault(head, limits) or ("bug", "")))
@@ -68,14 +71,24 @@ def parse(head: bytes, method: bytes, limits: Limits) -> tuple[Response, bool, i
             raise UpstreamError("upstream_protocol", "Content-Length is not one number of bytes")
     if LENGTH_ONLY.isdisjoint(index):
         splitter.spent = False
-        if status < 200 or status == 204 or status == 304 or method == b"HEAD":
-            return answer, minor, NONE
-        return (answer, minor, LENGTH) if length is not None else (answer, False, CLOSE)
-    nominated = options(fields)
-    ending = _ending(answer, method, minor)
-    keep = ending != CLOSE and (b"close" not in nominated if minor else b"keep-alive" in nominated)
-    strip(fields, nominated)
+        keep = minor
+        ending = NONE if bodiless(status, method) else LENGTH if length is not None else CLOSE
+        if ending == CLOSE:
+            keep = False
+    else:
+        nominated = options(fields)
+        ending = _ending(answer, method, minor)
+        keep = ending != CLOSE and (b"close" not in nominated if minor else b"keep-alive" in nominated)
+        strip(fields, nominated)
+    if status >= 200 and method != b"HEAD" and len(head) <= SMALL and fields.source is not None:
+        seen.learn(head, fields, answer.length, keep, reason)
+        seen.status, seen.ending = status, ending
     return answer, keep, ending
+
+
+def bodiless(status: int, method: bytes) -> bool:
+    """Whether no body follows, whatever the fields say."""
+    return status < 200 or status == 204 or status == 304 or method == b"HEAD"
 
 
 def _status_line(line: bytes, head: bytes, limits: Limits) -> tuple[int, bool, bytes]:
@@ -97,7 +110,7 @@ def _ending(answer: Response, method: bytes, minor: bool) -> int:
             raise UpstreamError("upstream_protocol", "Content-Length with Transfer-Encoding")
         if not minor or len(codings) > 1 or codings[0].lower() != b"chunked":
             raise UpstreamError("upstream_protocol", "a transfer coding other than chunked, or in HTTP/1.0")
-    if answer.status < 200 or answer.status in (204, 304) or method == b"HEAD":
+    if bodiless(answer.status, method):
         return NONE
     return CHUNKED if codings else CLOSE if answer.length is None else LENGTH
 

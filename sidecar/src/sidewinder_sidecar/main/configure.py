@@ -9,6 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -16,10 +20,14 @@ from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.discovery.transaction import Held, Refusal, decode
 from sidewinder_sidecar.exchange import Proxy
 from sidewinder_sidecar.main.listeners import Listeners
-from sidewinder_sidecar.plan import Refused, prepare
+from sidewinder_sidecar.plan import Plan, Refused, prepare
 from sidewinder_sidecar.snapshot import Resource
 
 log = logging.getLogger("sidewinder")
+
+MANY = 1000  # resources: with fewer, nothing of this takes a millisecond
+SLICE = 0.002  # seconds of freeing before others have their turn
+IN_USE_SECONDS = 0.25  # how often it is looked whether a replaced plan is still used
 
 
 class Configuration:
@@ -32,16 +40,20 @@ class Configuration:
         self.resources: dict[str, Resource] = {}
         self.state = ""
         self.applied = 0
+        self._parting: set[asyncio.Task[None]] = set()
 
     async def apply(self, resources: dict[str, Resource]) -> None:
         """Serve this from now on. Raises Refusal."""
         async with self._turn:
             proxy = self._proxy
             try:
-                plan = await prepare(resources, proxy.fleet, proxy.plan)
+                with undisturbed(len(resources)):
+                    plan = await prepare(resources, proxy.fleet, proxy.plan)
             except Refused as fault:
                 raise Refusal(fault.resource, fault.field, fault.why) from None
             following = await self._listeners.prepare(one.spec for one in plan.listeners.values())
+            self._part_with(proxy.plan)
+            await asyncio.sleep(0)  # that took 3 ms, the swap takes as long
             proxy.adopt(plan)
             self._listeners.follow(following)
             self.resources = resources
@@ -49,6 +61,42 @@ class Configuration:
         if self.applied == 1:
             settle()
         log.info("serving %r", proxy.plan)
+
+    def _part_with(self, plan: Plan) -> None:
+        """Free what is replaced in slices: 10 000 routes at once would hold the loop for 50 ms."""
+        if len(self.resources) < MANY:
+            return
+        parts = [*plan.parts(), *self.resources.values()]
+        task = asyncio.get_running_loop().create_task(_free(weakref.ref(plan), parts), name="free-plan")
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)
+
+
+async def _free(plan: weakref.ref[Plan], parts: list[object]) -> None:
+    """Once no exchange uses the plan any more, let go of its parts, a slice of time at a turn."""
+    while plan() is not None:  # noqa: ASYNC110 (who drops the last reference rings no bell)
+        await asyncio.sleep(IN_USE_SECONDS)
+    while parts:
+        until = time.monotonic() + SLICE
+        while parts and time.monotonic() < until:
+            parts.pop()
+        await asyncio.sleep(0)
+
+
+@contextmanager
+def undisturbed(size: int) -> Iterator[None]:
+    """Build without the collector, which would look at all that is new again and again, 10 ms a time; what was built
+    stays until the next one is, so it need not look at it later either. Plans hold no cycles.
+    """
+    if size < MANY:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def settle() -> None:
@@ -64,7 +112,7 @@ def load(path: str) -> Held:
             bodies = msgspec.json.decode(file.read(), type=dict[str, msgspec.Raw])
     except OSError as fault:
         raise Refusal("", "", f"{path}: {fault.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refusal("", "", f"{path}: no JSON object of resources: {fault}") from None
     resources = {name: decode(name, bytes(raw)) for name, raw in bodies.items()}
     return Held(resources, {name: snapshot.version(snapshot.encode(body)) for name, body in resources.items()})

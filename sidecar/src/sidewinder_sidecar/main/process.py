@@ -55,6 +55,7 @@ class Process:
         wheel = Wheel.of(asyncio.get_running_loop())
         fleet = Fleet(wheel, lambda spec, connect_timeout: Endpoint(spec, limits, wheel, connect_timeout))
         self.proxy = Proxy(fleet, wheel, self.recorder, limits)
+        self.proxy.traces = self.recorder.spans is not None
         self.listeners = Listeners(self.proxy)
         # what it is told to do
         self.configuration = Configuration(self.proxy, self.listeners)

@@ -27,7 +27,7 @@ from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
 if TYPE_CHECKING:
     from sidewinder_sidecar.fleet import Fleet
 
-SLICE = 0.004  # seconds of work at a time: with one long step on top still below the 10 ms that a request may wait
+SLICE = 0.002  # seconds of work at a time: with a long step on top far below the 10 ms that a request may wait
 NAMELESS = ProxySpec(name="sidewinder", namespace="")
 
 R = TypeVar("R", ProxySpec, ListenerSpec, ServiceSpec, RouteSpec, BackendSpec, EndpointsSpec)
@@ -36,7 +36,7 @@ R = TypeVar("R", ProxySpec, ListenerSpec, ServiceSpec, RouteSpec, BackendSpec, E
 class Plan:
     """Everything the hot path looks up. Immutable; an exchange keeps the one it began with."""
 
-    __slots__ = ("listeners", "proxy", "routes", "services", "tables", "trace_percent", "wanted")
+    __slots__ = ("__weakref__", "listeners", "proxy", "routes", "services", "tables", "trace_percent", "wanted")
 
     def __init__(self) -> None:
         self.proxy = NAMELESS
@@ -46,6 +46,11 @@ class Plan:
         self.routes: dict[str, CompiledRoute] = {}
         self.tables: dict[tuple[str, ...] | None, Table] = {}  # by a listener's list of services
         self.wanted: dict[str, Wanted] = {}  # for fleet.adopt
+
+    def parts(self) -> list[object]:
+        """What it is made of, in pieces small enough to be freed one after the other."""
+        wanted = [part for want in self.wanted.values() for part in (want, want.sources)]
+        return [*self.routes.values(), *self.services.values(), *self.tables.values(), *wanted]
 
     def __repr__(self) -> str:
         counts = f"{len(self.services)} services, {len(self.routes)} routes"

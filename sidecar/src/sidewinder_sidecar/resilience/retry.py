@@ -56,6 +56,5 @@ def is_stale(failure: Failure, stale: int) -> bool:
     return failure.stage == UNSENT and stale < STALE
 
 
-NONE: Final[Policy] = Policy(
-    RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT)
-)  # a rule without retries
+# a rule without retries
+NONE: Final[Policy] = Policy(RetrySpec(attempts=0, codes=(), conditions=(), methods=IDEMPOTENT))

@@ -12,7 +12,7 @@ others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -39,6 +39,8 @@ KINDS: dict[type[Resource], str] = {body: kind for kind, body in RESOURCES.items
 
 Snapshot: TypeAlias = Mapping[str, Resource]  # resource name → body; e.g. {"route/bookinfo/reviews": RouteSpec(…)}
 
+NAMES_AT_ONCE = 4096  # 0.5 ms of hashing
+
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _DECODERS = {kind: msgspec.json.Decoder(body) for kind, body in RESOURCES.items()}
 
@@ -60,5 +62,21 @@ def version(raw: bytes) -> str:
 
 def state(versions: Mapping[str, str]) -> str:
     """The hash that names a whole state: over sorted (name, version) pairs."""
-    text = "\n".join(f"{name} {versions[name]}" for name in sorted(versions))
-    return version(text.encode())
+    steps = hashing(versions)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            found: str = done.value
+            return found
+
+
+def hashing(versions: Mapping[str, str]) -> Generator[None, None, str]:
+    """The same in steps of a millisecond, for who must not hold a loop."""
+    whole = hashlib.sha256()
+    names = sorted(versions)
+    for start in range(0, len(names), NAMES_AT_ONCE):
+        text = "\n".join([f"{name} {versions[name]}" for name in names[start : start + NAMES_AT_ONCE]])
+        whole.update(("\n" + text if start else text).encode())
+        yield
+    return whole.hexdigest()[:16]

@@ -156,12 +156,12 @@ def to_server(line: bytes) -> ToServer:
 def _parse(line: bytes, kinds: dict[str, Any]) -> Any:
     try:
         first = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Malformed(f"not a JSON object: {fault}") from None
     for key in first:
         if key in kinds:
             try:
                 return msgspec.json.decode(line, type=kinds[key])
-            except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
                 raise Malformed(f"{key}: {fault}") from None
     raise Malformed(f"no known message among {sorted(first)[:4]}; known are {sorted(kinds)}")

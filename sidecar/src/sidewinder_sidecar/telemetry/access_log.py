@@ -33,6 +33,7 @@ class AccessLog:
     """Call it once per exchange; call `flush` once a second and before exit."""
 
     __slots__ = (
+        "_addresses",
         "_agents",
         "_buffer",
         "_places",
@@ -54,6 +55,7 @@ class AccessLog:
         self._second = 0
         self._prefix = b""
         # quoted already
+        self._addresses: dict[tuple[str, int], bytes] = {}
         self._agents = _Quoted()
         self._texts = _Quoted()
         self._places: dict[tuple[str, ...], bytes] = {}
@@ -102,7 +104,7 @@ class AccessLog:
             call.bytes_in,
             call.bytes_out,
             texts[call.peer.encoded],
-            texts[b"%b:%d" % (call.address[0].encode(), call.address[1])] if call.address[1] else b'""',
+            self._addresses.get(call.address) or self._address(call.address),
             self._agents[request.fields.index.get(b"user-agent", b"")],
             _encode(call.request_id.decode("latin-1")),
             call.trace_id,  # hex: trace.start has seen to it
@@ -128,6 +130,13 @@ class AccessLog:
         names = ("listener", "route", "rule", "service", "backend")
         told = {name: value for name, value in zip(names, place, strict=True) if value or name == "listener"}
         self._places[place] = quoted = b"," + _encode(told)[1:-1]
+        return quoted
+
+    def _address(self, address: tuple[str, int]) -> bytes:
+        if len(self._addresses) >= REMEMBERED:
+            self._addresses.clear()
+        host, port = address
+        self._addresses[address] = quoted = _encode(f"{host}:{port}" if port else "")
         return quoted
 
     def _turn(self, second: int) -> None:

@@ -70,8 +70,8 @@ class Metrics:
             series = self._new(key)
         outcome = (call.status, call.error)
         outcomes = series.outcomes
-        if outcome in outcomes:
-            outcomes[outcome] += 1
+        if (count := outcomes.get(outcome)) is not None:
+            outcomes[outcome] = count + 1
         else:
             _first(outcomes, outcome)
         seconds = call.ended - call.started

@@ -11,17 +11,16 @@ from sidewinder_sidecar.telemetry.spans import Spans
 class Recorder:
     """What is off is None and costs a comparison."""
 
-    __slots__ = ("access_log", "metrics", "observe", "spans")
+    __slots__ = ("access_log", "metrics", "spans")
 
     def __init__(self, metrics: Metrics, access_log: AccessLog | None = None, spans: Spans | None = None) -> None:
         self.metrics = metrics
-        self.observe = metrics.observe
         self.access_log = access_log
         self.spans = spans
 
     def __call__(self, call: Call) -> None:
         """Tell everybody."""
-        self.observe(call)
+        self.metrics.observe(call)
         if self.access_log is not None:
             self.access_log(call)
         if call.sampled and self.spans is not None:

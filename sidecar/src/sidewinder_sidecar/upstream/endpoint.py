@@ -10,6 +10,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
+from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.http1.encode import request_head
 from sidewinder_sidecar.messages import CONNECT
 from sidewinder_sidecar.upstream import http1, tcp
@@ -17,12 +18,14 @@ from sidewinder_sidecar.upstream.attempt import Attempt
 from sidewinder_sidecar.wire import OPEN
 
 if TYPE_CHECKING:
+    from sidewinder_sidecar import messages
     from sidewinder_sidecar.messages import Receiver, Request
     from sidewinder_sidecar.settings import Limits
     from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
     from sidewinder_sidecar.wheel import Slot, Wheel
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Endpoint:
     """`active` counts the attempts that run; `retired` ones finish them and never pool again."""
 
@@ -49,7 +52,7 @@ class Endpoint:
         self.zone = spec.zone
         self.ready = spec.ready
 
-    def open(self, request: Request, receiver: Receiver) -> Attempt:
+    def open(self, request: Request, receiver: Receiver) -> messages.Attempt:
         """One try. Calls nobody back before it has returned. Raises Unsendable for a request that a filter broke."""
         if request.upgrade == b"connect":
             attempt = Attempt(self, request, receiver)

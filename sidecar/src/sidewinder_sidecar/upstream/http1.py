@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from sidewinder_sidecar.errors import UpstreamError
 from sidewinder_sidecar.http1 import response_head
 from sidewinder_sidecar.http1.framing import BadFraming, Chunked
-from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE
+from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE, Seen
 from sidewinder_sidecar.http1.sending import Sender
 from sidewinder_sidecar.messages import ANSWERING, SENT, UNSENT
 from sidewinder_sidecar.wire import OPEN
@@ -44,8 +44,8 @@ _STATES: Final = ("idle", "head", "length", "chunks", "close", "tunnel")
 class Connection(Sender):
     """One connection to one endpoint."""
 
-    __slots__ = ("answering", "attempt", "chunks", "endpoint", "idle_seconds", "informed", "keep", "left", "since",
-                 "state", "unread", "used", "waits")  # fmt: skip
+    __slots__ = ("answering", "attempt", "chunks", "endpoint", "idle_seconds", "informed", "keep", "left", "seen",
+                 "since", "state", "unread", "used", "waits")  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         """`attempt` is what the connection is made for."""
@@ -54,6 +54,7 @@ class Connection(Sender):
         self.endpoint = endpoint
         self.used = 0  # answers so far
         self.since = 0.0  # when it became idle
+        self.seen = Seen()
         self.idle_seconds = endpoint.limits.upstream_idle_seconds
         # the attempt that runs
         self.attempt = attempt
@@ -152,7 +153,7 @@ class Connection(Sender):
                 return
             block, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
             try:
-                answer, keep, ending = response_head.parse(block, attempt.request.method, self.limits)
+                answer, keep, ending = response_head.parse(block, attempt.request.method, self.limits, self.seen)
             except UpstreamError as fault:
                 self._fail(fault.error, fault.detail)
                 return
@@ -181,7 +182,7 @@ class Connection(Sender):
                     self._on_counted(rest, attempt)
                     return
                 receiver.on_data(rest)
-                if attempt.connection is self:
+                if self._carries(attempt):  # a type checker believes that it does, as it did above
                     self._on_complete(attempt, b"")
                     receiver.on_end(None)
                 return
@@ -200,6 +201,9 @@ class Connection(Sender):
             receiver.on_data(rest)
         else:
             self._on_chunks(rest, attempt)
+
+    def _carries(self, attempt: Attempt) -> bool:
+        return attempt.connection is self
 
     def _on_counted(self, data: bytes, attempt: Attempt) -> None:
         """A part of a body of known length; b"" lets a head go that came alone."""

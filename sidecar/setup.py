@@ -1,0 +1,62 @@
+"""What pyproject.toml cannot say: with COMPILE_SIDEWINDER=1 the modules that every request touches become C, by mypyc.
+
+That is the form that ships (Dockerfile.sidecar); without the variable the same files run as they are. It needs a C
+compiler, the interpreter's headers and the packages of requirements-build.lock, so build without isolation. The files
+are typed strictly anyway; what mypyc reads out of the types is which class it is, and so where its attributes are.
+"""
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+# The data path and what it stands on. Not here: what runs once a process or a second (main, admin, discovery, plan,
+# settings, the snapshot's types), and what would need an import at run time that the data path does not have.
+COMPILED = (
+    "fields.py",
+    "messages.py",
+    "wheel.py",
+    "wire.py",
+    "errors.py",
+    "exchange.py",
+    "rescue.py",
+    "proxy.py",
+    "replay.py",
+    "tunnel.py",
+    "fleet.py",
+    "http1/*.py",
+    "router/*.py",
+    "resilience/*.py",
+    "upstream/*.py",
+    "upstream/balance/*.py",
+    "downstream/*.py",
+    "filters/*.py",
+    "plan/__init__.py",
+    "plan/listeners.py",
+    "plan/services.py",
+    "telemetry/trace.py",
+    "telemetry/record.py",
+    "telemetry/metrics.py",
+    "telemetry/access_log.py",
+)
+PACKAGE = Path("src/sidewinder_sidecar")
+
+
+def extensions() -> list:
+    """Nothing, or one library for all and a shim for each module."""
+    if os.environ.get("COMPILE_SIDEWINDER", "0") in ("", "0"):
+        return []
+    from mypyc.build import mypycify
+
+    files = sorted(str(file) for pattern in COMPILED for file in PACKAGE.glob(pattern) if file.name != "__main__.py")
+    options = [
+        "--config-file=",
+        "--strict",
+        "--ignore-missing-imports",
+        "--no-warn-unused-ignores",
+        "--no-warn-unreachable",
+    ]
+    return mypycify([*options, *files], opt_level="3", debug_level="0", strip_asserts=False)
+
+
+setup(ext_modules=extensions())
