@@ -622,9 +622,17 @@ def test_an_upgrade_may_be_refused_by_the_upstream():
     scene.check()
 
 
+def test_connect_is_for_forward_proxies_alone():
+    """Anywhere else a tunnel would go around every rule of the service."""
+    scene = Scene(listener(), service(backend="own"), *backend("own"))
+    caller = scene.ask(b"CONNECT", b"", upgrade=b"connect")
+    assert (caller.status, caller.tunnel) == (404, False)
+    scene.check()
+
+
 def test_connect_goes_around_the_routes_of_a_service():
     scene = Scene(
-        listener(),
+        listener(forward_proxy=True),
         service("shop/reviews", backend="own"),
         RouteSpec(name="shop/reviews", rules=(rule("v1", matches=(MatchSpec(path=ExactPath("/only")),)),)),
         *backend("v1"),

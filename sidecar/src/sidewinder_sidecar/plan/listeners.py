@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sidewinder_sidecar.messages import Call
+    from sidewinder_sidecar.router.route import Route
     from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 
 
@@ -34,6 +35,10 @@ class Listener:
         if service is not None and len(self.known) < MOST_REMEMBERED:
             self.known[authority] = service
         return service
+
+    def tunnel(self, service: Service) -> Route | None:
+        """The way of a CONNECT: around all rules, so only where the listener is a forward proxy."""
+        return service.direct if self.spec.forward_proxy else None
 
     def outside(self, authority: bytes, listeners: Mapping[str, Listener]) -> tuple[str, int] | Reply:
         """The host and port of an authority that no service owns, or why it is not called."""
