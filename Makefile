@@ -38,7 +38,7 @@ format: $(VENV) ## Rewrite the code in the house's format
 
 .PHONY: test-unit
 test-unit: $(VENV) ## The quick tests: no process, no cluster
-	$(BIN)/pytest -q -m "not live and not cluster"
+	$(BIN)/pytest -q -n auto -m "not live and not cluster"
 
 # A command on the path may be pyenv's, which only says that it is not chosen: what counts is whether it runs.
 .PHONY: test-pythons

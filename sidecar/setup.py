@@ -10,8 +10,8 @@ from pathlib import Path
 
 from setuptools import setup
 
-# The data path and what it stands on. Not here: what runs once a process or a second (main, admin, discovery, plan,
-# settings, the snapshot's types), and what would need an import at run time that the data path does not have.
+# The data path and what it stands on. Not here: what runs once a process, a snapshot or a second (main, admin,
+# discovery, most of plan, settings, the snapshot's types, the exporter of spans).
 COMPILED = (
     "fields.py",
     "messages.py",

@@ -44,8 +44,8 @@ ASK = b"GET /api/items?x=2 HTTP/1.1\r\nHost: reviews:9080\r\nUser-Agent: bench\r
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 
 FILES = 15
-CROSSINGS = 27
-CALLS = 54
+CROSSINGS = 26
+CALLS = 41
 FILTERS = ("filters/", "telemetry/trace.py")
 VOCABULARY = ("messages.py", "fields.py")
 FEATURES = (

@@ -1,4 +1,4 @@
-"""What is wrong with what users wrote, as data. Made by loaders and compile; printed by status, CLI and admission alike."""
+"""What is wrong with what users wrote, as data. Made by loaders and compile; printed by status, CLI and admission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True, order=True, kw_only=True):
     """One mistake. `field` is a path such as `spec.rules[0].backendRefs[1].port`; `message` says what would be right.
 
     `reason` is CamelCase and becomes a condition's reason. `severity` is Error (the object, or the part named, does not
-    take effect) or Warning (it does; something is worth knowing). `section` names a policy's section where one is meant.
+    take effect) or Warning (it does; something is worth knowing). `section` names a policy's section, if one is meant.
     """
 
     reference: Reference

@@ -98,7 +98,8 @@ class Exchange(Rescue):
         if service is None:
             return self._pass_through(listener)
         self.service = service.name
-        self.route = self.way = route = service.match(self) if request.upgrade != b"connect" else listener.tunnel(service)
+        tunnels = request.upgrade == b"connect"
+        self.route = self.way = route = listener.tunnel(service) if tunnels else service.match(self)
         if route is None:
             return self._fail("no_route", f"no rule of {service.name} matches the request")
         if (limit := route.request_timeout) is not None and now + limit < self.deadline:

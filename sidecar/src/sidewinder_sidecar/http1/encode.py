@@ -159,10 +159,21 @@ def _tells(fields: Fields, length: int | None) -> bool:
     value = fields.index.get(b"content-length")
     if value is None:
         return False
-    if length is not None and value == b"%d" % length and (not fields.added or len(fields.all(b"content-length")) == 1):
+    if length is not None and value == b"%d" % length and (not fields.added or _once(fields)):
         return True
     fields.remove(b"content-length")
     return False
+
+
+def _once(fields: Fields) -> bool:
+    """Whether Content-Length, which is there, is there once. What a codec has judged needs no second count."""
+    if fields.source is not None:
+        for row in fields.added:
+            if row[0] == b"content-length":
+                break
+        else:
+            return True
+    return len(fields.all(b"content-length")) == 1
 
 
 def _block(fields: Fields, parts: list[bytes]) -> None:
