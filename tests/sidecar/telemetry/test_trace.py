@@ -124,9 +124,25 @@ def test_without_spans_a_context_is_noted_and_passes_as_it_came() -> None:
     assert asked.request.fields.all(b"traceparent") == [PARENT]
     assert not asked.request.fields.added
     assert not asked.request.fields.dropped
-    other = call(b"/", (b"traceparent", b"nonsense"))
-    trace.note(other)
-    assert (other.trace_id, other.parent_id) == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (((b"traceparent", b"nonsense"), (b"tracestate", b"a=b")), set()),
+        (((b"traceparent", PARENT), (b"traceparent", PARENT), (b"tracestate", b"a=b")), set()),
+        (((b"traceparent", PARENT), (b"tracestate", b"a=b,a=c")), {b"traceparent"}),
+        (((b"tracestate", b"a=b"),), set()),
+    ],
+    ids=["malformed", "twice", "a bad state", "a state alone"],
+)
+def test_without_spans_what_is_not_valid_goes_no_further(
+    sent: tuple[tuple[bytes, bytes], ...], kept: set[bytes]
+) -> None:
+    asked = call(b"/", *sent)
+    trace.note(asked)
+    assert {name for name in (b"traceparent", b"tracestate") if asked.request.fields.all(name)} == kept
+    assert (asked.trace_id, asked.parent_id) == ((PARENT[3:35], PARENT[36:52]) if kept else (b"", b""))
 
 
 def test_digits_drawn_in_bulk_are_of_the_length_asked_for_and_do_not_repeat() -> None:

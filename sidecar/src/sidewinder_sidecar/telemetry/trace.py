@@ -75,12 +75,23 @@ def start(call: Call, percent: float) -> None:
 
 
 def note(call: Call) -> None:
-    """Nobody makes spans here: what the caller sent passes as it is, and the access log can name its trace."""
+    """Nobody makes spans here: what the caller sent passes as it is if it is valid, for a parent that is never exported
+    would cut the callers' trace in two; what is not valid goes no further. The access log can name the trace.
+    """
     fields = call.request.fields
-    parent = fields.index.get(TRACEPARENT)
-    if parent is not None and valid(parent) and not repeated(fields, TRACEPARENT):
-        call.trace_id = parent[3:35]
-        call.parent_id = parent[36:52]
+    if TRACEPARENT in fields.index:
+        parent = fields.index[TRACEPARENT]
+        if valid(parent) and not repeated(fields, TRACEPARENT):
+            call.trace_id = parent[3:35]
+            call.parent_id = parent[36:52]
+            if TRACESTATE not in fields.index or state_valid(fields):
+                return
+        else:
+            fields.remove(TRACEPARENT)
+        if TRACESTATE in fields.index:
+            fields.remove(TRACESTATE)
+    elif TRACESTATE in fields.index:
+        fields.remove(TRACESTATE)  # section 3.3: without a traceparent it means nothing
 
 
 def stamp(call: Call) -> bytes:
