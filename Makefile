@@ -92,6 +92,10 @@ crds: $(VENV) ## Write crds/ and docs/reference/ from the resource types and set
 bench-routes: $(VENV) ## What 10 000 routes cost: one match, and how long a new snapshot holds the loop
 	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/routes.py
 
+.PHONY: bench-discovery
+bench-discovery: $(VENV) ## 1 000 Services, 2 000 sidecars: apply to last acknowledgement, CPU and memory of a replica (as root)
+	PYTHONPATH=.:sidecar/src:operator/src $(BIN)/python -m benchmarks.scale.bench
+
 # Benchmarks: the peers from Debian and PyPI, and an interpreter built as the image's is.
 BENCH_SYSTEM_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11) $(PYTHON))
 ONLY ?=

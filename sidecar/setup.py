@@ -37,6 +37,7 @@ COMPILED = (
     "telemetry/trace.py",
     "telemetry/record.py",
     "telemetry/metrics.py",
+    "telemetry/connections.py",
     "telemetry/access_log.py",
 )
 PACKAGE = Path("src/sidewinder_sidecar")

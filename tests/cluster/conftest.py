@@ -23,12 +23,15 @@ from tests.cluster.images.catalog import ALL
 from tests.cluster.kind.engine import find
 from tests.cluster.support import cluster as clusters
 from tests.cluster.support import report
+from tests.cluster.support.chart import NAMESPACE
+from tests.cluster.support.mesh import ENABLED, Mesh
 from tests.cluster.support.namespace import Namespace, name_for
 from tests.cluster.support.objects import Objects
 from tests.cluster.support.traffic import Load
 
 CHOICE = pytest.StashKey[clusters.Choice]()
 NOT_RUN = pytest.StashKey[int]()
+MESH = pytest.StashKey[Mesh]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -56,14 +59,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The tests that ask for the mesh share one; all others have a cluster without."""
+    mesh = item.config.stash.get(MESH, None)
+    if mesh is not None and item.get_closest_marker("cluster"):
+        (mesh.ensure if "mesh" in getattr(item, "fixturenames", ()) else mesh.remove)()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test tells what happened in its namespace."""
     result = yield
     if result.failed and result.when != "teardown":
         used = getattr(item, "funcargs", {})
-        for namespace in {value for value in used.values() if isinstance(value, Namespace)}:
-            result.sections.extend(report.sections(namespace.cluster, namespace.name))
+        places = {(value.cluster, value.name) for value in used.values() if isinstance(value, Namespace)}
+        if "mesh" in getattr(item, "fixturenames", ()) and (mesh := item.config.stash.get(MESH, None)):
+            places.add((mesh.cluster, NAMESPACE))
+        for where in places:
+            result.sections.extend(report.sections(*where))
     return result
 
 
@@ -154,6 +168,22 @@ def namespaces(
 def namespace(request: pytest.FixtureRequest, namespaces: Callable[..., Namespace]) -> Iterator[Namespace]:
     """Fresh, labelled, and deleted afterwards. One with labels of its own: `namespaces(name, {"a/b": "c"})`."""
     with namespaces(request.node.name) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def mesh(request: pytest.FixtureRequest, cluster: clusters.Cluster, built: Callable[[str], Built]) -> Iterator[Mesh]:
+    """Sidewinder itself, installed by Helm."""
+    found = request.config.stash[MESH] = Mesh(cluster, built)
+    found.ensure()  # what fails here stays for the report, and is taken away before the next test without a mesh
+    yield found
+    found.remove()
+
+
+@pytest.fixture
+def injected(request: pytest.FixtureRequest, mesh: Mesh, namespaces: Callable[..., Namespace]) -> Iterator[Namespace]:
+    """As `namespace`, and every pod in it gets a proxy."""
+    with namespaces(request.node.name, ENABLED) as fresh:
         yield fresh
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.cluster.bed import bed
 from tests.cluster.bed.waiting import BedError, run
@@ -26,14 +27,17 @@ def values(operator: str, sidecar: str) -> list[str]:
     return [f"--set-string=images.{name}={value}" for name, value in chosen.items()]
 
 
-def install(cluster: Cluster, made: Callable[[str], Built], *words: str) -> None:
-    """Both images into every node, and the chart with them. Raises BedError with what Helm said."""
+def install(
+    cluster: Cluster, made: Callable[[str], Built], *words: str, chart: Path = CHART, load: bool = True
+) -> None:
+    """Both images into every node, unless they are there, and the chart with them. Raises BedError with what Helm said."""
     references = []
     for image in (OPERATOR, SIDECAR):
         found = made(image.name)
-        cluster.load(found.archive)
+        if load:
+            cluster.load(found.archive)
         references.append(found.reference)
-    helm = ["env", f"KUBECONFIG={cluster.kubeconfig}", cluster.bin / "helm", "upgrade", "--install", RELEASE, CHART]
+    helm = ["env", f"KUBECONFIG={cluster.kubeconfig}", cluster.bin / "helm", "upgrade", "--install", RELEASE, chart]
     where = [f"--namespace={NAMESPACE}", "--create-namespace", "--wait", f"--timeout={SECONDS}s"]
     run(*helm, *where, *values(*references), *words, seconds=SECONDS + 30)
 

@@ -84,7 +84,7 @@ def test_programmed_means_live_everywhere(cluster: Any, crds: None, namespace: N
             second = await pod(api, home, "reviews-2", "198.18.99.2", {"app": "reviews"})
             # pods of tests before this one need it too, for as long as they are there
             await eventually(lambda: {first, second} == set(process.store.pictures), "two pictures", 60)
-            assert process.lacking() == []
+            await eventually(lambda: not process.lacking(), "it serves")
             await eventually(process.lease.leader, "leading")
             pending = await programmed("False", "Pending")
             while pending["proxies"]["required"] != 2:
@@ -155,3 +155,43 @@ async def _required(api: Any, path: str, count: int) -> bool:
 async def _conditions(api: Any, path: str) -> dict[str, Any]:
     seen = await api.get(path)
     return {each["type"]: each for each in seen.get("status", {}).get("conditions", ())}
+
+
+WORKLOAD = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ExternalWorkload
+metadata: {name: legacy, labels: {app: reviews}}
+spec: {addresses: [192.0.2.7], ports: [{name: http, port: 9080}]}
+"""
+
+
+def test_a_workload_outside_and_pods_without_a_sidecar_are_told(
+    cluster: Any, crds: None, namespace: Namespace, tmp_path: Path
+) -> None:
+    namespace.apply(SERVICE)
+    namespace.apply(WORKLOAD)
+    home = str(namespace)
+    cluster.kubectl("label", "namespace", home, "sidewinder.dev/inject=enabled")
+    legacy = f"/apis/sidewinder.dev/v1alpha1/namespaces/{home}/externalworkloads/legacy"
+
+    async def main() -> None:
+        async with running(settings(cluster.kubeconfig, tmp_path, home)) as process:
+            await eventually(process.lease.leader, "leading", 60)
+            told = await found(lambda: _conditions(process.api, legacy))
+            assert (told["Accepted"]["status"], told["Selected"]["message"]) == ("True", "by reviews")
+            listed = await asyncio.to_thread(cluster.kubectl, "get", "extw", "-n", home)
+            assert "SELECTED" in listed
+            # a pod that came without passing the webhook
+            container = {"name": "app", "image": "none"}
+            spec = {"schedulerName": "nobody", "containers": [container], "terminationGracePeriodSeconds": 0}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bare"}, "spec": spec}
+            await process.api.send("POST", f"/api/v1/namespaces/{home}/pods", body)
+            await eventually(lambda: home in process.watch.uninjected(), "the pod is seen")
+            await process.notices.once()
+            await process.notices.once()
+            events = (await process.api.get(f"/apis/events.k8s.io/v1/namespaces/{home}/events"))["items"]
+            assert [(each["reason"], each["regarding"]["kind"], each["note"]) for each in events] == [
+                ("SidecarMissing", "Namespace", "1 pod without a sidecar; restart it: bare")
+            ]
+
+    asyncio.run(asyncio.wait_for(main(), 120))

@@ -33,7 +33,8 @@ from tests.support.pages import ROOT, Page, pages
 PAGES = pages()
 BY_NAME = {page.name: page for page in PAGES}
 FOR_USERS = [
-    BY_NAME[name] for name in ("README.md", "docs/tutorial.md", "docs/local.md", "docs/http.md", "docs/observe.md")
+    BY_NAME[name]
+    for name in ("README.md", "docs/cluster.md", "docs/tutorial.md", "docs/local.md", "docs/http.md", "docs/observe.md")
 ]
 MISSING = {"BackendNotFound", "NoMatchingParent", "TargetNotFound"}  # an excerpt need not hold what it names
 page_by_name = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

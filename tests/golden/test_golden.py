@@ -3,6 +3,8 @@
 `make golden` rewrites, review reads the diff.
 
 A case is a folder with manifests (`*.yaml`), and with `before/*.yaml` where something was good once and is broken now.
+`given.toml` may say what is written in no manifest: `[options]` of the mesh, `[wants]` of pods by their uid. A case
+with pods has no way in.
 Fields that have their default are left out, so that a golden file shows what a case is about.
 """
 
@@ -10,20 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from sidewinder_operator.compile.compiler import Compiled, compile_cluster
+from sidewinder_operator.compile.compiler import Compiled, Options, compile_cluster
 from sidewinder_operator.compile.conditions import statuses
 from sidewinder_operator.compile.project import Projector
 from sidewinder_operator.problems import Problem, Reference
 from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.plan.build import Plan, prepare
 from sidewinder_sidecar.settings import Limits
-from sidewinder_sidecar.snapshot import Snapshot, decode
+from sidewinder_sidecar.snapshot import Snapshot, decode, encode
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.clusters import Given, folder, running
@@ -53,9 +57,11 @@ def test_every_snapshot_survives_the_wire_and_is_accepted(case: Path) -> None:
     now, compiled = _compiled(case)
     projector = Projector(compiled.mesh)
     assert projector.identities(), f"{case.name} has nobody to project to; read: {now.problems}"
+    wants = _beside(case).get("wants", {})
     for identity in projector.identities():
-        sent = {name: decode(name, each.raw) for name, each in projector.resources(identity).items()}
-        assert sent == projector.snapshot(identity)
+        encoded = projector.resources(identity, _found(projector, identity, wants.get(identity, ())))
+        sent = {name: decode(name, each.raw) for name, each in encoded.items()}
+        assert all(encode(spec) == encoded[name].raw for name, spec in sent.items())
         plan = _planned(sent)
         assert {f"route/{name}" for name in plan.routes} == {name for name in sent if name.startswith("route/")}
 
@@ -78,9 +84,20 @@ def produce(case: Path) -> dict[str, str]:
             f"{_line(problem)}\n" for problem in sorted((*now.problems, *compiled.problems), key=_line)
         ),
     }
+    wants = _beside(case).get("wants", {})
     for identity in projector.identities():
-        made[f"snapshots/{identity.replace('/', '.')}.json"] = _json(projector.snapshot(identity))
+        wanted = _found(projector, identity, wants.get(identity, ()))
+        made[f"snapshots/{identity.replace('/', '.')}.json"] = _json(projector.snapshot(identity, wanted))
     return made
+
+
+def _beside(case: Path) -> dict[str, Any]:
+    file = case / "given.toml"
+    return tomllib.loads(file.read_text()) if file.is_file() else {}
+
+
+def _found(projector: Projector, identity: str, keys: Iterable[str]) -> list[str]:
+    return [port for key in keys for port in projector.find(identity, key)]
 
 
 def _compiled(case: Path) -> tuple[Given, Compiled]:
@@ -89,7 +106,13 @@ def _compiled(case: Path) -> tuple[Given, Compiled]:
         before = folder(case / "before")
         assert not before.problems, f"{case.name}/before must be good"
         last_good = compile_cluster(before.cluster, running=running(before.cluster)).last_good
-    compiled = compile_cluster(now.cluster, last_good, running=running(now.cluster), wrecks=now.wrecks)
+    compiled = compile_cluster(
+        now.cluster,
+        last_good,
+        running=running(now.cluster, not now.pods, now.pods),
+        wrecks=now.wrecks,
+        options=Options(**_beside(case).get("options", {})),
+    )
     return now, compiled
 
 

@@ -56,6 +56,22 @@ def test_a_turn_publishes_what_the_cluster_means_and_an_equal_one_nothing() -> N
     assert world.rounds[-1].problems == ()
 
 
+def test_a_turn_is_due_from_the_ring_until_what_it_told_is_published() -> None:
+    world = World()
+    seen: list[bool] = []
+    world.store.watch(lambda: seen.append(world.loop.due))
+    assert not world.loop.due
+    world.loop.ring()
+    assert world.loop.due
+    world.broken = True
+    with pytest.raises(RuntimeError):
+        world.loop.once()
+    assert world.loop.due, "a turn that failed has published nothing"
+    world.broken = False
+    world.loop.once()
+    assert (world.loop.due, seen) == (False, [False])
+
+
 def test_a_burst_is_one_turn_and_rings_are_never_lost() -> None:
     async def main() -> None:
         world = World()

@@ -169,15 +169,50 @@ def test_connections_are_bounded(monkeypatch):
     monkeypatch.setattr(admin, "CONNECTIONS", 2)
 
     async def run():
-        door = Door(PAGES)
+        asked, release = asyncio.Semaphore(0), asyncio.Event()
+
+        async def held():
+            asked.release()
+            await release.wait()
+            return answer(200, {})
+
+        door = Door({**PAGES, ("GET", "/held"): held})
         await door.open("127.0.0.1", 0)
-        held = [await asyncio.open_connection(*door.address) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        first = [await asyncio.open_connection(*door.address) for _ in range(2)]
+        for _, writer in first:
+            writer.write(get("/held"))
+            await asyncio.wait_for(asked.acquire(), 5)
         reader, writer = await asyncio.open_connection(*door.address)
         writer.write(get("/livez"))
         with contextlib.suppress(ConnectionError):
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-        for _, one in [*held, (reader, writer)]:
+            assert await asyncio.wait_for(reader.read(), 5) == b"", "whoever is being answered keeps the place"
+        release.set()
+        assert [parsed(await asyncio.wait_for(reader.read(), 5))[0] for reader, _ in first] == [200, 200]
+        for _, one in [*first, (reader, writer)]:
+            one.close()
+        door.close()
+
+    uvloop.run(run())
+
+
+def test_whoever_is_silent_gives_way_to_whoever_asks(monkeypatch):
+    monkeypatch.setattr(admin, "CONNECTIONS", 2)
+
+    async def run():
+        door = Door(PAGES)
+        await door.open("127.0.0.1", 0)
+        silent = [await asyncio.open_connection(*door.address) for _ in range(2)]
+        silent[0][1].write(b"GET /livez")  # half a question is none
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection(*door.address)
+            writer.write(get("/livez"))
+            assert parsed(await asyncio.wait_for(reader.read(), 5))[0] == 200
+            writer.close()
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(silent[0][0].read(), 5) == b""
+        silent[1][1].write(get("/livez"))
+        assert parsed(await asyncio.wait_for(silent[1][0].read(), 5))[0] == 200, "one of them was enough"
+        for _, one in silent:
             one.close()
         door.close()
 

@@ -38,13 +38,14 @@ def route_of(scene):
 # Relaying
 
 
-def test_a_request_is_answered_and_recorded_once():
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_request_is_answered_and_recorded_once(whole):
     scene = Scene(*shop())
     caller = scene.ask(b"GET", b"/reviews/1?full=1", (b"Accept", b"*/*"))
     attempt = scene.attempt()
     assert (attempt.method, attempt.target, attempt.ended) == (b"GET", b"/reviews/1?full=1", True)
     scene.clock.advance(0.25)
-    attempt.answer(200, b"hello", (b"content-type", b"text/plain"))
+    attempt.answer(200, b"hello", (b"content-type", b"text/plain"), whole=whole)
     assert (caller.status, caller.body, caller.ended) == (200, b"hello", True)
     assert caller.header(b"content-type") == b"text/plain"
     [call] = scene.records

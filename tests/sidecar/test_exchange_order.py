@@ -125,18 +125,23 @@ class AnyOrder(RuleBasedStateMachine):
         self.some(data, self.asking.waiting).resume(Reply(403, "denied") if refuse else None)
 
     @precondition(lambda self: self.live())
-    @rule(data=st.data(), status=st.sampled_from([200, 204, 503, 503]), body=st.sampled_from([None, b"", b"hello"]))
-    def upstream_answers(self, data, status, body):
+    @rule(
+        data=st.data(),
+        status=st.sampled_from([200, 204, 503, 503]),
+        body=st.sampled_from([None, b"", b"hello"]),
+        whole=st.booleans(),
+    )
+    def upstream_answers(self, data, status, body, whole):
         attempt = self.some(data, self.live())
         if not getattr(attempt, "answered", False) and not attempt.tunnel:
             attempt.answered = True
-            attempt.answer(status, body)
+            attempt.answer(status, body, whole=whole)
 
     @precondition(lambda self: self.live())
     @rule(data=st.data(), size=st.sampled_from([0, 10, 70_000]))
     def upstream_data(self, data, size):
         attempt = self.some(data, self.live())
-        if attempt.tunnel or getattr(attempt, "answered", False):
+        if not attempt.upstream_ended and (attempt.tunnel or getattr(attempt, "answered", False)):
             attempt.data(b"y" * size)
 
     @precondition(lambda self: self.live())

@@ -62,6 +62,38 @@ def test_who_is_gone_retires_and_finishes_what_it_does():
     scene.check()
 
 
+def test_what_stays_can_be_brought_in_line_before_the_swap_one_backend_a_step():
+    scene = Scene()
+    scene.adopt(*shop(rule("v1", "v2"), backends=(backend("v1", 2), backend("v2", 2))))
+    before = {name: dict(one.endpoints) for name, one in scene.fleet.backends.items()}
+    plan = scene.plan(*shop(rule("v1", "v2"), backends=(backend("v1", 1), backend("v2", 3))))
+    steps = scene.fleet.change(plan.wanted)
+    next(steps)
+    assert [len(one.endpoints) for one in scene.fleet.backends.values()] == [1, 2]
+    for _ in steps:
+        pass
+    assert [len(one.endpoints) for one in scene.fleet.backends.values()] == [1, 3]
+    scene.proxy.adopt(plan)
+    gone = set(before["v1"]) - set(scene.fleet.backends["v1"].endpoints)
+    assert [before["v1"][key].retired for key in gone] == [True]
+    assert all(scene.fleet.backends["v2"].endpoints[key] is one for key, one in before["v2"].items())
+
+
+def test_many_backends_that_are_gone_are_left_in_turns(monkeypatch):
+    monkeypatch.setattr(fleet_module, "RETIRED_AT_ONCE", 2)
+    scene = Scene()
+    names = [f"v{number}" for number in range(7)]
+    scene.adopt(*shop(rule(*names), backends=tuple(backend(name) for name in names)))
+    old = dict(scene.fleet.backends)
+    endpoints = [one for each in old.values() for one in each.endpoints.values()]
+    scene.adopt(*shop(rule("v0"), backends=(backend("v0"),)))
+    assert set(scene.fleet.backends) == {"v0"}
+    assert sum(not one.endpoints for one in old.values()) == 2
+    scene.clock.advance(1)
+    assert sum(one.retired for one in endpoints) == 6
+    assert [name for name, one in old.items() if one.endpoints] == ["v0"]
+
+
 def test_an_equal_snapshot_changes_nothing():
     scene = Scene()
     adopt(scene, endpoint("a"))

@@ -68,11 +68,12 @@ def test_a_single_endpoint_is_tried_again():
     scene.check()
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_an_answer_that_is_retried_is_read_and_thrown_away(status):
+def test_an_answer_that_is_retried_is_read_and_thrown_away(status, whole):
     scene = scene_of()
     caller = scene.ask()
-    scene.attempt().answer(status, b"sorry")
+    scene.attempt().answer(status, b"sorry", whole=whole)
     assert caller.response is None
     assert scene.attempt().cancelled is None  # read to its end: the connection is kept
     scene.clock.advance(BACKOFF)

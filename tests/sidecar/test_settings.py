@@ -34,7 +34,20 @@ def test_values_are_taken():
 
 
 WRONG = {
-    "DISCOVERY": ["run/a.sock", "unix:", "unix:a", "http://x"],
+    "DISCOVERY": ["run/a.sock", "unix:", "unix:a", "http://x", "https://", "https://a/b", "https://a b", "https://a:b"],
+    "IDENTITY": ["x" * 5000, "a\nb"],
+    "TOKEN": ["x" * 5000, "a\0b"],
+    "BUNDLE": ["x" * 5000, "a\nb"],
+    "POD_NAME": ["UPPER", "a b", "x" * 300],
+    "POD_NAMESPACE": ["a.b", "x" * 64],
+    "POD_UID": ["a b", "x" * 65],
+    "POD_ADDRESS": ["localhost", "x" * 65],
+    "PROBES": [
+        "[]",
+        '{"web/readiness": {"type": "tcp", "port": 0}}',
+        '{"web": {"type": "tcp", "port": 80}}',
+        "x" * 70000,
+    ],
     "SNAPSHOT": ["x" * 5000, "a\nb"],
     "KEEP": ["x" * 5000, "a\0b"],
     "PROBE_ADDRESS": ["", "x" * 300, "localhost", "999.1.1.1", "::1%"],
@@ -51,11 +64,31 @@ WRONG = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_told_with_what_would_be_right(name, value):
-    found = mistakes(**{f"SIDEWINDER_{name}": value})
+    needed = {"SIDEWINDER_POD_ADDRESS": "192.0.2.1"} if name == "PROBES" else {}
+    found = mistakes(**needed, **{f"SIDEWINDER_{name}": value})
     assert list(found) == [f"SIDEWINDER_{name}"]
     (text,) = found.values()
     assert "Right is: " in text
     assert "\n" not in text
+
+
+def test_probes_need_an_address():
+    probes = '{"web/readiness": {"type": "tcp", "port": 80}}'
+    assert read({"SIDEWINDER_PROBES": probes, "SIDEWINDER_POD_ADDRESS": "::1"}).probes == probes
+    assert list(mistakes(SIDEWINDER_PROBES=probes)) == ["SIDEWINDER_POD_ADDRESS"]
+
+
+def test_every_mistake_in_the_probes_is_told_and_nothing_of_their_headers():
+    probes = """{"web/readiness": {"type": "tcp", "port": 0}, "web/start": {"type": "http", "port": 1},
+        "db/liveness": {"type": "http", "port": 80, "headers": [["authorization", "hunter2\\n"]]}}"""
+    with pytest.raises(Unusable) as found:
+        read({"SIDEWINDER_PROBES": probes, "SIDEWINDER_POD_ADDRESS": "::1"})
+    told = [str(mistake) for mistake in found.value.mistakes]
+    assert len(told) == 3
+    assert "web/readiness: Expected int >= 1 - at $.port" in told[0]
+    assert "web/start" in told[1]
+    assert "db/liveness" in told[2]
+    assert not any("hunter2" in text for text in told)
 
 
 @pytest.mark.parametrize("variable", LIMITS, ids=lambda variable: variable.name)
@@ -90,6 +123,44 @@ def test_a_secret_is_never_shown():
 def test_two_sources_of_configuration_are_one_too_many():
     found = mistakes(SIDEWINDER_DISCOVERY="unix:/a", SIDEWINDER_SNAPSHOT="/b")
     assert "choose one" in found["SIDEWINDER_SNAPSHOT"]
+
+
+ENROLLED = {
+    "SIDEWINDER_IDENTITY": "/var/lib/identity",
+    "SIDEWINDER_TOKEN": "/var/run/token",
+    "SIDEWINDER_BUNDLE": "/var/run/bundle.pem",
+}
+
+
+def test_the_operator_over_tls_takes_all_that_an_identity_needs():
+    assert (
+        read(ENROLLED | {"SIDEWINDER_DISCOVERY": "https://operator.system.svc:15012"}).identity == "/var/lib/identity"
+    )
+    found = mistakes(SIDEWINDER_DISCOVERY="https://operator.system.svc:15012")
+    assert list(found) == list(ENROLLED)
+    assert all("Right is: " in text for text in found.values())
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999"])
+def test_a_port_of_the_operator_that_is_none(port):
+    found = mistakes(**ENROLLED, SIDEWINDER_DISCOVERY=f"https://operator:{port}")
+    assert f"{port} is not a port" in found["SIDEWINDER_DISCOVERY"]
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("https://a.b.svc:15012", ("a.b.svc", 15012)),
+        ("https://a.b.svc", ("a.b.svc", 15012)),
+        ("https://a/", ("a", 15012)),
+        ("https://[2001:db8::1]:443", ("2001:db8::1", 443)),
+        ("https://[2001:db8::1]", ("2001:db8::1", 15012)),
+        ("https://192.0.2.1:1", ("192.0.2.1", 1)),
+    ],
+)
+def test_where_the_operator_is(url, place):
+    assert read(ENROLLED | {"SIDEWINDER_DISCOVERY": url}).discovery == url
+    assert settings.authority(url) == place
 
 
 def test_the_process_says_all_of_it_and_exits(monkeypatch, capsys):

@@ -40,6 +40,7 @@ class FakeApiServer:
         # faults
         self.failing = 0  # a status that everything is answered with
         self.token = ""  # the one that is accepted; "" accepts any
+        self.tokens: dict[str, dict[str, Any]] = {}  # what TokenReview says of a token, as its status
         self.watch_list = True  # whether sendInitialEvents is known
         self._speaking = asyncio.Event()
         self._speaking.set()
@@ -171,6 +172,9 @@ class FakeApiServer:
         self, request: web.Request, key: Collection, place: tuple[str, str], body: dict[str, Any]
     ) -> web.StreamResponse:
         collection = "/".join(key)
+        if request.method == "POST" and key[1] == "tokenreviews":
+            status = self.tokens.get(body["spec"]["token"], {"error": "[invalid bearer token]"})
+            return web.json_response(body | {"status": status}, status=201)
         if request.method == "POST":
             metadata = body["metadata"]
             metadata.setdefault("name", f"{metadata.get('generateName', '')}{len(self.requests)}")
@@ -180,6 +184,10 @@ class FakeApiServer:
                 return _status(409, "AlreadyExists", "already exists")
             return web.json_response(self.put(collection, body), status=201)
         here = self.objects.get(key, {}).get(place)
+        if request.method == "PATCH" and request.content_type == "application/merge-patch+json" and here is not None:
+            return web.json_response(self.put(collection, _merged(here, body)))
+        if request.method == "PATCH" and not request.path.endswith("/status") and place[0]:
+            return self._apply(key, place, body, here)
         if here is None:
             return _status(404, "NotFound", f"{place[1]} not found")
         if request.method == "GET":
@@ -198,8 +206,17 @@ class FakeApiServer:
         body["metadata"].pop("uid", None)
         return web.json_response(self.put(collection, body))
 
+    def _apply(
+        self, key: Collection, place: tuple[str, str], body: dict[str, Any], here: dict[str, Any] | None
+    ) -> web.Response:
+        """Server-side apply of a whole object, which has no other writers."""
+        body["metadata"] = {**body["metadata"], "namespace": place[0]}
+        if here is not None and body["data"] == here.get("data"):
+            return web.json_response(here)
+        return web.json_response(self.put("/".join(key), body))
+
     def _list(self, request: web.Request, key: Collection, namespace: str | None) -> web.StreamResponse:
-        items = [one for (space, _), one in sorted(self.objects.get(key, {}).items()) if namespace in (None, space)]
+        items = [one for (space, _), one in self._selected(request, key) if namespace in (None, space)]
         start, limit = int(request.query.get("continue") or 0), int(request.query.get("limit") or 0)
         if start and self.expired_pages:
             self.expired_pages -= 1
@@ -226,7 +243,7 @@ class FakeApiServer:
             queue.put_nowait({"type": "ERROR", "object": status})
             queue.put_nowait(None)
         elif initial:
-            for one in self.objects.get(key, {}).values():
+            for _, one in self._selected(request, key):
                 queue.put_nowait({"type": "ADDED", "object": copy.deepcopy(one)})
             if not self.unwhole:
                 queue.put_nowait(self._bookmark(key, {"k8s.io/initial-events-end": "true"}))
@@ -247,6 +264,10 @@ class FakeApiServer:
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _selected(self, request: web.Request, key: Collection) -> list[tuple[tuple[str, str], dict[str, Any]]]:
+        there = sorted(self.objects.get(key, {}).items())
+        return [(place, one) for place, one in there if _chosen(request) in ("", place[1])]
+
     def _collection(self, path: str) -> Collection:
         group, _, plural = path.rpartition("/")
         return group, plural
@@ -260,9 +281,27 @@ class FakeApiServer:
     def _happened(self, key: Collection, kind: str, body: dict[str, Any], announce: bool) -> None:
         seen = copy.deepcopy(body)
         self.log.append((self.version, key, kind, seen))
-        for queue, (other, _) in self._open.items():
-            if other == key and announce:
+        for queue, (other, request) in self._open.items():
+            if other == key and announce and _chosen(request) in ("", body["metadata"]["name"]):
                 queue.put_nowait({"type": kind, "object": seen})
+
+
+def _merged(here: Any, patch: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    base = copy.deepcopy(here) if isinstance(here, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            base.pop(name, None)
+        else:
+            base[name] = _merged(base.get(name), value)
+    return base
+
+
+def _chosen(request: web.Request) -> str:
+    """The one name that is asked for; "" for all."""
+    return request.query.get("fieldSelector", "").removeprefix("metadata.name=")
 
 
 def _kind(plural: str, kind: str, verbs: list[str], *, namespaced: bool = True) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,11 @@ import yaml
 
 from sidewinder_operator.compile.compiler import Running
 from sidewinder_operator.compile.wreck import Wreck, salvage
-from sidewinder_operator.mesh.workloads import Replica, WayIn
+from sidewinder_operator.mesh.workloads import PodReplica, Replica, WayIn
 from sidewinder_operator.problems import Problem
 from sidewinder_operator.resources import Cluster, Object, gather
 from sidewinder_operator.resources.read import read
+from sidewinder_operator.watch import records
 
 
 class Given(NamedTuple):
@@ -22,6 +24,7 @@ class Given(NamedTuple):
     cluster: Cluster
     problems: list[Problem]
     wrecks: list[Wreck]
+    pods: tuple[PodReplica, ...] = ()
 
 
 def given(*texts: str) -> Given:
@@ -40,7 +43,11 @@ def gathered(documents: Iterable[Any]) -> Given:
     problems: list[Problem] = []
     wrecks: list[Wreck] = []
     broken = set()
+    pods = []
     for document in documents:
+        if isinstance(document, dict) and document.get("kind") == "Pod":
+            pods.append(pod(document))
+            continue
         reading = read(document)
         problems += reading.problems
         if reading.found is not None:
@@ -49,13 +56,23 @@ def gathered(documents: Iterable[Any]) -> Given:
             broken.add(reading.reference)
             if reading.reference.kind == "ApiPolicy":
                 wrecks.append(salvage(reading.reference, document))
-    return Given(gather(found, broken), problems, wrecks)
+    return Given(gather(found, broken), problems, wrecks, tuple(sorted(pods, key=lambda each: each.uid)))
 
 
-def running(cluster: Cluster, way_in: bool = True) -> Running:
+def pod(document: Any) -> PodReplica:
+    """A pod as the reflectors read it; what a cluster adds to every pod with a sidecar is added here."""
+    document["metadata"].setdefault("uid", f"uid-of-{document['metadata']['name']}")
+    sidecar = {"name": "sidewinder-proxy", "restartPolicy": "Always"}
+    document["spec"].setdefault("initContainers", []).insert(0, sidecar)
+    found = records.pod(json.dumps(document).encode())
+    assert found is not None
+    return found.replica("")
+
+
+def running(cluster: Cluster, way_in: bool = True, pods: tuple[PodReplica, ...] = ()) -> Running:
     """Every replica of every LocalProcess, on ports counted from 15000: inbound, application, outbound."""
     ways = (WayIn(port=8080),) if way_in else ()
-    return Running(replicas=tuple(_replicas(cluster)), ways_in=ways)
+    return Running(replicas=tuple(_replicas(cluster)), pods=pods, ways_in=ways)
 
 
 def _replicas(cluster: Cluster) -> Iterator[Replica]:

@@ -35,6 +35,7 @@ class Line:
         self.reader = reader
         self.writer = writer
         self.head = b""
+        self.released: list[int] = []
 
     async def begin(self, head: bytes = HEAD) -> None:
         """Take the request's head and answer it."""
@@ -42,10 +43,14 @@ class Line:
         self.writer.write(head)
 
     async def hear(self) -> stream.ToServer:
-        """The client's next message (one chunk a message is what it sends)."""
-        size = int(await self.reader.readuntil(b"\r\n"), 16)
-        chunk = await self.reader.readexactly(size + 2)
-        return stream.to_server(chunk[:-3])
+        """The client's next message (one chunk a message is what it sends); what it releases is kept aside."""
+        while True:
+            size = int(await self.reader.readuntil(b"\r\n"), 16)
+            chunk = await self.reader.readexactly(size + 2)
+            message = stream.to_server(chunk[:-3])
+            if not isinstance(message, stream.Released):
+                return message
+            self.released.append(message.released)
 
     def say(self, *lines: bytes, pieces: int = 0) -> None:
         """Lines in one chunk, or in chunks of `pieces` bytes."""

@@ -94,10 +94,7 @@ class Exchange:
     def refuse(self, error: str, detail: str, request: Request | None) -> None:
         self.refused = error
         response, body = errors.render(errors.refusal(error, detail), self.request, "sidewinder")
-        self.caller.send_head(response, not body)
-        if body:
-            self.caller.send_data(body)
-            self.caller.send_end()
+        self.caller.send_head(response, body)
 
     def on_begun(self) -> None:
         """The head is here."""
@@ -107,10 +104,7 @@ class Exchange:
 
     def answer(self, status: int = 200, body: bytes = b"", *pairs: tuple[bytes, bytes]) -> None:
         response = Response(status, fields(*pairs), len(body))
-        self.caller.send_head(response, not body)
-        if body:
-            self.caller.send_data(body)
-            self.caller.send_end()
+        self.caller.send_head(response, body)
 
 
 class Echo(Exchange):
@@ -178,11 +172,15 @@ class Receiver:
         self._tell(f"informational {response.status}")
         self.on_each("informational")
 
-    def on_response(self, response: Response, ended: bool) -> None:
+    def on_response(self, response: Response, body: bytes | None) -> None:
         assert self.response is None
         self._tell(f"response {response.status}")
         self.response = response
-        self.over = ended
+        if body:  # the same words, however it came
+            self._tell("data")
+            self._tell("end")
+            self.body = body
+        self.over = body is not None
         self.on_each("response")
 
     def on_data(self, data: bytes) -> None:

@@ -24,6 +24,9 @@ class FakeKubectl:
             raise Refused(404, f"{path} not found")
         return self.things[path]
 
+    def text(self, path: str) -> str:
+        return str(self.get(path))
+
     def find(self, path: str) -> Any | None:
         return self.get(path) if path in self.things or path in self.forbidden else None
 

@@ -115,14 +115,16 @@ class Attempt:
     def inform(self, status: int, *pairs: tuple[bytes, bytes]) -> None:
         self.receiver.on_informational(Response(status, fields(*pairs)))
 
-    def answer(self, status: int = 200, body: bytes | None = None, *pairs: tuple[bytes, bytes]) -> None:
-        """A head; with a body the whole answer."""
+    def answer(
+        self, status: int = 200, body: bytes | None = None, *pairs: tuple[bytes, bytes], whole: bool = False
+    ) -> None:
+        """A head; with a body the whole answer, in pieces or as one (`whole`)."""
         response = Response(status, fields(*pairs), None if body is None else len(body))
-        if body == b"":
+        if body == b"" or (whole and body is not None):
             self._release()
-            self.receiver.on_response(response, True)
+            self.receiver.on_response(response, body)
             return
-        self.receiver.on_response(response, False)
+        self.receiver.on_response(response, None)
         if body is not None and not self.over:
             self.data(body)
             if not self.over:
@@ -209,12 +211,13 @@ class Caller:
             self.scene.faults.append("an interim answer after the final one")
         self.informed.append(response.status)
 
-    def send_head(self, response: Response, ended: bool) -> None:
+    def send_head(self, response: Response, body: bytes | None) -> None:
         self._alive("send_head")
         if self.response is not None:
             self.scene.faults.append("two answers")
         self.response = response
-        self.ended = ended
+        self.body = body or b""
+        self.ended = body is not None
 
     def send_data(self, data: bytes) -> bool:
         self._alive("send_data")

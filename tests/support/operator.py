@@ -23,12 +23,14 @@ class Operator:
         self.loop = asyncio.new_event_loop()
         self.queue: asyncio.Queue[dict[str, Resource]] = asyncio.Queue()
         self.server = Server(self.script)
+        self.line: Line | None = None
         self.picture: dict[str, Resource] | None = None
         self.number = 0
         self.has: set[str] = set()
 
     async def script(self, line: Line) -> None:
         await line.begin()
+        self.line = line
         self.hellos.append((await line.hear()).hello)
         self.has = set(self.hellos[-1].has)
         if self.picture is not None:
@@ -50,6 +52,11 @@ class Operator:
         """`answers` gets one more."""
         bodies = {name: decode(name, stream.msgspec.json.encode(body)) for name, body in picture.items()}
         self.loop.call_soon_threadsafe(self.queue.put_nowait, bodies)
+
+    def say(self, message: stream.ToClient) -> None:
+        """One line to the client that came last."""
+        assert self.line is not None
+        self.loop.call_soon_threadsafe(self.line.say, stream.encode(message))
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class Bench:
                 "api_authority_file": "",
                 "health_address": "127.0.0.1",
                 "health_port": 0,
+                "address": "127.0.0.1",
+                "discovery_port": 0,
                 **settings,
             }
         )
@@ -53,7 +55,7 @@ class Bench:
         await asyncio.wait_for(self.running.pop(process), 10)
 
     async def served(self, process: Process) -> None:
-        await eventually(lambda: process.round is not None, 15)
+        await eventually(lambda: process.round is not None and not process.lacking(), 15)
 
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         found = self.server.get(objects.ROUTES, name, "shop") or {}

@@ -20,6 +20,8 @@ from typing import Any
 
 STARTED = 20.0  # seconds to start on a machine that does other things too
 
+PROGRAM = (sys.executable, "-c", "from sidewinder_sidecar.main import main; main()")
+
 Snapshot = dict[str, dict[str, Any]]
 
 
@@ -112,13 +114,13 @@ class Answer:
 class Sidecar:
     """A running process; ports are learned from its log and its readiness page."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], program: tuple[str, ...] = PROGRAM) -> None:
         self.output, self.errors = folder / "stdout", folder / "stderr"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDEWINDER_")}
         settings = {"SIDEWINDER_PROBE_ADDRESS": "127.0.0.1", "SIDEWINDER_PROBE_PORT": "0", "SIDEWINDER_ADMIN_PORT": "0"}
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sidewinder_sidecar.main import main; main()"],
+                program,
                 env=kept | settings | environment,
                 stdout=output,
                 stderr=errors,

@@ -1,8 +1,9 @@
 """One application of the shop front: `shop.py productpage|reviews|ratings [version]`, on the port in PORT.
 
-productpage calls reviews, reviews calls ratings, by the names that their Services have on a cluster. The mesh comes in
-through the environment alone: urllib sends every call to the sidecar named in HTTP_PROXY. All that an application does
-for tracing is to copy a few headers from the call that it serves to the calls that it makes.
+productpage calls reviews, reviews calls ratings, by the names that their Services have on a cluster. On one machine the
+mesh comes in through the environment alone: urllib sends every call to the sidecar named in HTTP_PROXY. On a cluster
+nothing of it is seen. All that an application does for tracing is to copy a few headers from the call that it serves to
+the calls that it makes.
 """
 
 from __future__ import annotations
@@ -72,4 +73,4 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     print(f"{NAME} {VERSION} listens on {os.environ['PORT']}")
-    Server(("127.0.0.1", int(os.environ["PORT"])), Shop).serve_forever()
+    Server((os.environ.get("ADDRESS", "127.0.0.1"), int(os.environ["PORT"])), Shop).serve_forever()

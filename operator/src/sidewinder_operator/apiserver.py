@@ -7,7 +7,8 @@ nothing: who asks knows what a failure means.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,23 @@ class ApiServer:
             await self._session.close()
             self._session = None
 
-    def stream(self, path: str, query: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> Any:
-        """A GET whose answer is read as it comes: an async context manager with the response."""
-        return self._opened().get(self.server + path, params=query, timeout=timeout, headers=self._headers())
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], patience: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose answer is read as it comes. Who leaves before its end drops the connection.
+
+        A farewell in TLS would wait half a minute for an API server that does not answer it, and keep this process
+        from ending.
+        """
+        async with self._opened().get(
+            self.server + path, params=query, timeout=patience, headers=self._headers()
+        ) as response:
+            try:
+                yield response
+            finally:
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer as builtins. Raises one of FAILURES."""

@@ -69,11 +69,14 @@ class Reconciler:
         self._debounce = debounce  # seconds of quiet before a burst of events is worked off
         self._longest = longest  # seconds after which it is worked off without quiet
         self._bell = asyncio.Event()
+        self.due = False  # it was rung and no turn was done since: what is published is not yet what there is
+        self._projector: Projector | None = None  # what the last turn made, to go on from
         self.last_good: LastGood = last_good or {}
         self.rounds = 0
 
     def ring(self) -> None:
         """Something may have changed."""
+        self.due = True
         self._bell.set()
 
     def once(self) -> Round:
@@ -88,9 +91,10 @@ class Reconciler:
             wrecks=collected.wrecks,
             options=self._options,
         )
-        projector = Projector(compiled.mesh)
+        self._projector = projector = Projector(compiled.mesh, self._projector)
         self.rounds += 1  # before anybody is woken by what is published
-        changed = self._store.publish({who: projector.resources(who) for who in projector.identities()})
+        self.due = False
+        changed = self._store.show(projector)
         self.last_good = compiled.last_good
         done = Round(
             collected=collected, compiled=compiled, changed=tuple(changed), seconds=time.perf_counter() - began

@@ -50,6 +50,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trace_percent: Annotated[
         float, Meta(ge=0, le=100, description="Share of requests without a trace of their own that are traced.")
     ] = 1.0
+    outbound: Annotated[
+        Literal["Allow", "Registry"],
+        Meta(
+            description="What pods may call: `Allow` lets through what no Service owns, "
+            "`Registry` refuses it and says so."
+        ),
+    ] = "Allow"
     api_server: Annotated[
         str,
         Meta(
@@ -70,6 +77,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     health_port: Annotated[
         Port, Meta(description="`/livez`, `/readyz`, `/leadz` and `/metrics`; 0 takes any free one and logs it.")
     ] = 8080
+    address: Annotated[
+        str,
+        Meta(
+            max_length=255,
+            description="Where the discovery and admission ports listen. Empty: all addresses of both families.",
+        ),
+    ] = ""
+    discovery_port: Annotated[
+        Port,
+        Meta(description="Enrolment, discovery and acknowledgements, over TLS; 0 takes any free one and logs it."),
+    ] = 15012
+    certificate_seconds: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=86_400,
+            description="How long a sidecar's certificate holds; it is renewed at about half of that. Rotations of "
+            "the root count on no more than a day.",
+        ),
+    ] = 86_400
     injection: Annotated[
         Path,
         Meta(description="JSON file with what every injected pod gets, as the chart writes it. Empty: no webhooks."),

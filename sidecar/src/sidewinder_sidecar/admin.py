@@ -23,7 +23,7 @@ from sidewinder_sidecar.snapshot import Resource, encode
 HEAD_BYTES = 8192  # of a request; a probe's is 150
 HEAD_SECONDS = 5.0  # for a whole head
 SEND_SECONDS = 10.0  # for a scraper to read what it asked for
-CONNECTIONS = 32  # at once: a few probes, scrapers and people
+CONNECTIONS = 64  # at once: a few probes, scrapers and people, and those who wait for the drain (32 at most)
 SLICE = 0.005  # seconds of rendering before traffic gets its turn
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]*) HTTP/1\.[01]")
@@ -57,6 +57,7 @@ class Door:
         self.address: tuple[str, int] = ("", 0)
         self._server: asyncio.Server | None = None
         self._open = 0
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # who has not asked yet, the oldest first
 
     async def open(self, address: str, port: int) -> None:
         """Listen. Raises OSError."""
@@ -75,7 +76,7 @@ class Door:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
         try:
-            if self._open <= CONNECTIONS:
+            if self._open <= CONNECTIONS or self._makes_room():
                 await self._answer(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # it has gone, or it is too slow: there is nobody to tell
@@ -83,9 +84,26 @@ class Door:
             self._open -= 1
             writer.close()
 
+    def _makes_room(self) -> bool:
+        """Whoever connects and says nothing gives way: a kubelet asks at once, and ends what gets no answer."""
+        oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        del self._silent[oldest]
+        oldest.transport.abort()
+        return True
+
+    async def _head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Raises what the reader raises, and TimeoutError."""
+        self._silent[writer] = None
+        try:
+            return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+        finally:
+            self._silent.pop(writer, None)
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
+            head = await self._head(reader, writer)
         except asyncio.LimitOverrunError:
             page, allow = problem(431, f"the head is larger than {HEAD_BYTES} bytes"), ""
         else:

@@ -5,7 +5,7 @@ HTTP/1: only the vocabulary of `messages`. Leaves decide (router, filters, balan
 follows. No await, task or timer: the wheel calls `on_time`.
 
 What both sides promise: nothing is called back from inside `open` or `cancel`; a request of length 0 is whole with its
-head, any other is ended by one `send_end`; after `on_end`, `on_failure` or a response that is `ended`, the attempt is
+head, any other is ended by one `send_end`; after `on_end`, `on_failure` or a response with its body, the attempt is
 over and nothing more is asked of it; after its answer ended or `reset`, nothing more is asked of the caller. An answer
 may end before its request has: whoever reads that request drains a little of it or closes.
 """
@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from sidewinder_sidecar.errors import TABLE, refusal, render
+from sidewinder_sidecar.errors import TABLE, render
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import NAMELESS, NOBODY, WAIT, Call, Reply, Request, Try
 from sidewinder_sidecar.proxy import Proxy
-from sidewinder_sidecar.replay import BOUND, Replay
+from sidewinder_sidecar.replay import Replay
 from sidewinder_sidecar.rescue import Rescue
 from sidewinder_sidecar.resilience import deadline
 from sidewinder_sidecar.router.route import Route, Share
@@ -63,7 +63,8 @@ class Exchange(Rescue):
         self.plan = proxy.plan
         self.share: Share | None = None
         self.cookie: bytes | None = None
-        self.attempt = self.discarding = self.endpoint = self.target = self.replay = self.slot = self.tunnel = None
+        self.attempt = self.discarding = self.endpoint = self.exact = self.replay = self.slot = None
+        self.target = self.tunnel = None
         self.failed = ()
         self.finished = self.request_ended = False
         self.discarded = self.moved = self.stale = 0
@@ -94,10 +95,14 @@ class Exchange(Rescue):
         index = request.fields.index
         if deadline.HEADER in index or deadline.GRPC in index:
             self.deadline = now + asked if (asked := deadline.asked(request.fields)) is not None else inf
-        service = listener.known.get(request.authority) or listener.find(request.authority)
+        if (to := self.peer.destination) is None:
+            service = listener.known.get(request.authority) or listener.find(request.authority)
+        else:
+            service = listener.reached.get(to) or listener.reach(to, request.authority)
         if service is None:
             return self._pass_through(listener)
         self.service = service.name
+        self.exact = service.exact
         tunnels = request.upgrade == b"connect"
         self.route = self.way = route = listener.tunnel(service) if tunnels else service.match(self)
         if route is None:
@@ -108,15 +113,13 @@ class Exchange(Rescue):
 
     def _pass_through(self, listener: Listener) -> None:
         """No service owns the authority: dial it as it is, where that is allowed."""
-        to = listener.outside(self.request.authority, self.plan.listeners)
+        to = listener.outside(self.request, self.peer, self.plan.listeners)
         if isinstance(to, Reply):
             return self._reply(to)
-        self.target = self.proxy.fleet.dial(*to)
-        if self.target is None:
+        if (target := self.proxy.fleet.dial(*to)) is None:
             return self._fail("overloaded", "too many hosts that no service owns are in use")
         self.route = self.way = PASS_THROUGH
-        self.share = OUTSIDE
-        self.backend = self.target.service
+        self.target, self.share, self.backend = target, OUTSIDE, target.service
         self._first_try()
 
     # 2. Filters: one walk over the rule's, one over the chosen backend's. The iterator is the continuation.
@@ -154,8 +157,7 @@ class Exchange(Rescue):
         self.share = share
         if (backend := share.backend) is None:
             return self._fail("invalid_backend", share.invalid)
-        self.target = backend
-        self.backend = backend.service
+        self.target, self.backend = backend, backend.service
         if share.filters:
             return self._walk(iter(share.filters))
         self._first_try()
@@ -170,20 +172,14 @@ class Exchange(Rescue):
         return drawn
 
     def _first_try(self) -> None:
-        route, target = self.way, self.target
-        assert route is not None
+        target = self.target
         assert target is not None
         now = self.proxy.clock()
-        if (endpoint := target.pick(now)) is None:
+        if (endpoint := target.pick(now) if target is not self.exact else self._pick_dialled(now)) is None:
             return self._fail("no_endpoints", f"{target.name} has no endpoint that is ready")
-        if not self.request_ended:
-            if self.replay is None and route.retry.allows(self.request) and (self.request.length or 0) <= BOUND:
-                self.replay = Replay()
-            self.replayable = self.replay is not None
         self._open(endpoint, now)
-        if self.replay is not None and not route.retry.allows(self.request):
-            self.replay = None  # it held what came while a filter waited
-            self.replayable = False
+        if not self.request_ended or self.replay is not None:
+            self._keep_body()
 
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         """One try, with the time that is left and a span of its own. True if it takes more of a body at once."""
@@ -253,27 +249,30 @@ class Exchange(Rescue):
         if self.attempt is not None and not self.status:
             self.caller.send_informational(response)
 
-    def on_response(self, response: Response, ended: bool) -> None:
-        """The answer's head; `ended` when nothing follows it."""
+    def on_response(self, response: Response, body: bytes | None) -> None:
+        """The answer's head, and its whole body when nothing follows."""
         try:
-            self._respond(response, ended)
+            self._respond(response, body)
         except Exception:  # noqa: BLE001 (told to _bug)
             self._bug()
 
-    def _respond(self, response: Response, ended: bool) -> None:
+    def _respond(self, response: Response, body: bytes | None) -> None:
         route, share = self.way, self.share
         assert route is not None
         assert share is not None
-        if response.status in route.retry.codes and self._retries_answer(response, ended):
+        if body is not None:
+            self.attempt = None
+        if response.status >= 500 and self._has_retried_unreached(response):
+            return
+        if response.status in route.retry.codes and self._retries_answer(response):
             return
         self.status = response.status
         if share.response_filters or route.response_filters or self.cookie is not None:
             self._edit(response, (*share.response_filters, *route.response_filters))
-        if ended:
-            self.attempt = None
-        self.caller.send_head(response, ended)
+        self.caller.send_head(response, body)
         self.first_byte = self.proxy.clock()
-        if ended:
+        if body is not None:
+            self.bytes_out = len(body)
             self._finish()
 
     def _edit(self, response: Response, filters: tuple[Callable[[Call, Response], None], ...]) -> None:
@@ -354,7 +353,7 @@ class Exchange(Rescue):
 
     def _fail(self, error: str, detail: str = "") -> None:
         if not self.first_byte:
-            return self._reply(refusal(error, detail))
+            return self._reply(self._refusal(error, detail))
         self.error = error
         self.detail = detail or TABLE[error].meaning
         self.caller.reset(error)
@@ -365,12 +364,9 @@ class Exchange(Rescue):
         response, body = render(reply, self.request, NAME)
         if not reply.error and self.way is not None:
             self._edit(response, self.way.response_filters)
-        self.caller.send_head(response, not body)
+        self.caller.send_head(response, body)
         self.first_byte = self.proxy.clock()
-        if body:
-            self.bytes_out = len(body)
-            self.caller.send_data(body)
-            self.caller.send_end()
+        self.bytes_out = len(body)
         self._finish()
 
     def _finish(self) -> None:

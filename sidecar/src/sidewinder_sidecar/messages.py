@@ -17,7 +17,7 @@ NAMELESS: Final = ("", 0)
 class Peer:
     """Who is on the other end of a downstream connection; made once per connection."""
 
-    __slots__ = ("address", "encoded", "identity", "port", "secure")
+    __slots__ = ("address", "destination", "encoded", "identity", "port", "secure")
 
     def __init__(self, address: str = "", port: int = 0, secure: bool = False, identity: str = "") -> None:
         self.address = address  # IP literal, "" for a Unix socket
@@ -25,9 +25,40 @@ class Peer:
         self.secure = secure  # TLS
         self.identity = identity  # SPIFFE ID, once there is mTLS
         self.encoded = address.encode()
+        # Where a redirected connection wanted to go; None: the listener is not transparent, NAMELESS: nobody knows.
+        self.destination: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Peer {self.address}:{self.port}{' ' + self.identity if self.identity else ''}>"
+
+
+class Relayed:
+    """What telemetry sees of a connection that is relayed as it is; one for each. `downstream/flow` adds the machinery.
+
+    Times are monotonic seconds, 0.0 for not yet.
+    """
+
+    __slots__ = (
+        "address", "backend", "bytes_in", "bytes_out", "connected", "detail", "ended", "error", "host", "listener",
+        "peer", "protocol", "retries", "service", "started",
+    )  # fmt: skip
+
+    def __init__(self, listener: str, peer: Peer, started: float) -> None:
+        self.listener = listener
+        self.peer = peer
+        self.protocol = ""  # as far as the first bytes tell: "TCP", "TLS", "HTTP/2", "HTTP proxy"; "" if none came
+        self.host = ""  # the name that a TLS caller asked for
+        self.service = ""  # that was called, "" if none
+        self.backend = ""  # the backend's service name, "" before there was one
+        self.address = NAMELESS  # of the endpoint last tried
+        self.started = started
+        self.connected = 0.0
+        self.ended = 0.0
+        self.bytes_in = 0  # from the caller
+        self.bytes_out = 0
+        self.retries = 0  # endpoints that could not be connected to before another was tried
+        self.error = ""  # key of errors.TABLE, "" when both sides ended by themselves
+        self.detail = ""
 
 
 class Request:
@@ -242,10 +273,14 @@ class Call:
 
 
 class Caller(Protocol):
-    """A downstream stream, driven by the exchange. After reset or the end of the answer nothing more is called."""
+    """A downstream stream, driven by the exchange. After reset or the end of the answer nothing more is called.
+
+    `send_head` takes the whole body with the head when it is there (b"" where there is none), and the answer has ended;
+    with None, send_data and send_end follow.
+    """
 
     def send_informational(self, response: Response) -> None: ...
-    def send_head(self, response: Response, ended: bool) -> None: ...
+    def send_head(self, response: Response, body: bytes | None) -> None: ...
     def send_data(self, data: bytes) -> bool: ...  # False: stop until on_caller_writable
     def send_end(self, trailers: Fields | None = None) -> None: ...
     def open_tunnel(self, response: Response) -> None: ...
@@ -260,7 +295,7 @@ class Nobody:
     __slots__ = ()
 
     def send_informational(self, response: Response) -> None: ...
-    def send_head(self, response: Response, ended: bool) -> None: ...
+    def send_head(self, response: Response, body: bytes | None) -> None: ...
     def send_data(self, data: bytes) -> bool:
         return True
 
@@ -296,10 +331,14 @@ class Attempt(Protocol):
 
 
 class Receiver(Protocol):
-    """Who waits for an attempt's answer: the exchange, later a mirror, a hedge race, a health check."""
+    """Who waits for an attempt's answer: the exchange, later a mirror, a hedge race, a health check.
+
+    `on_response` brings the whole body when it came with the head (b"" where there is none), and the attempt is over;
+    with None, on_data and on_end follow.
+    """
 
     def on_informational(self, response: Response) -> None: ...
-    def on_response(self, response: Response, ended: bool) -> None: ...
+    def on_response(self, response: Response, body: bytes | None) -> None: ...
     def on_data(self, data: bytes) -> None: ...
     def on_end(self, trailers: Fields | None) -> None: ...
     def on_tunnel(self, response: Response) -> None: ...

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from sidewinder_sidecar.errors import TABLE
-from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure
+from sidewinder_sidecar.errors import TABLE, refusal
+from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure, Reply
+from sidewinder_sidecar.replay import BOUND, Replay
 from sidewinder_sidecar.resilience import deadline
-from sidewinder_sidecar.resilience.retry import is_stale
+from sidewinder_sidecar.resilience.retry import STALE, is_stale
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Attempt, Caller, Response
     from sidewinder_sidecar.proxy import Proxy
-    from sidewinder_sidecar.replay import Replay
     from sidewinder_sidecar.router.route import Route
     from sidewinder_sidecar.tunnel import Tunnel
     from sidewinder_sidecar.upstream.backend import Backend
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.wheel import Slot
 
 MOST_DISCARDED: Final = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
+
+UNREACHED: Final = b"x-sidewinder-unreached"  # the mark, see below
 
 log = logging.getLogger("sidewinder.exchange")
 
@@ -41,6 +43,7 @@ class Rescue(Call):
         "caller",
         "discarding",  # a try whose answer is read and thrown away, because it is retried
         "endpoint",
+        "exact",  # a headless Service's own backend
         "proxy",
         "target",
         "way",  # the route again, with all that only the data path knows of it
@@ -50,7 +53,7 @@ class Rescue(Call):
         "finished",
         "replay",
         "request_ended",
-        "stale",  # retries that were for dead kept connections
+        "stale",  # retries that were for dead kept connections, or applications that were not reached
         "tunnel",
         # when it is looked at again
         "moved",  # what had moved at the last look
@@ -64,6 +67,7 @@ class Rescue(Call):
     caller: Caller
     discarding: Attempt | None
     endpoint: Endpoint | None
+    exact: Backend | None
     failed: tuple[Endpoint, ...]
     proxy: Proxy
     replay: Replay | None
@@ -104,30 +108,88 @@ class Rescue(Call):
         if note is not None:
             self._fail(failure.error, "; ".join(filter(None, (failure.detail or TABLE[failure.error].meaning, note))))
 
-    def _retries_answer(self, response: Response, ended: bool) -> bool:
+    def _retries_answer(self, response: Response) -> bool:
         """Is this answer thrown away for another try? Its body is read a little, which keeps the connection."""
         assert self.way is not None
         note = self._try_again(self.retries - self.stale < self.way.retry.attempts, False)
         if note is not None:
             self.detail = note
             return False
+        self._throw_away(response)
+        return True
+
+    def _throw_away(self, response: Response) -> None:
         self._end_try(response.status, "")
-        self.discarding, self.attempt = None if ended else self.attempt, None
+        self.discarding, self.attempt = self.attempt, None
         self.discarded = 0
         self._discard(0 if (response.length or 0) <= MOST_DISCARDED else MOST_DISCARDED + 1)
+
+    # The sidecar of a server that never reached its application says so with a mark. Nothing has happened to the
+    # request, so it may go to another endpoint, whatever its method: for a mesh, a connection that could not be made.
+
+    def _is_inbound(self) -> bool:
+        listener = self.proxy.plan.listeners.get(self.listener)
+        return listener is not None and listener.inbound
+
+    def _refusal(self, error: str, detail: str) -> Reply:
+        """An error as it is answered; with the mark where we are that sidecar and this was the only try."""
+        reply = refusal(error, detail)
+        if TABLE[error].retry == "ConnectFailure" and not self.retries and self._is_inbound():
+            reply.fields = ((UNREACHED, b"1"),)
+        return reply
+
+    def _has_retried_unreached(self, response: Response) -> bool:
+        """Does this answer bear the mark, and is another try on its way? Nobody behind us gets to see the mark."""
+        if UNREACHED not in response.fields.index:
+            return False
+        response.fields.remove(UNREACHED)
+        assert self.way is not None
+        if self._is_inbound() or not self.service or self.target is self.exact:
+            return False  # an application's or a stranger's own words; or there is no other endpoint
+        policy = self.way.retry
+        covered = "ConnectFailure" in policy.conditions and self.retries - self.stale < policy.attempts
+        note = self._try_again(covered, False, unreached=True)
+        if note is not None:
+            self.detail = note
+            return False
+        self._throw_away(response)
         return True
+
+    def _keeps_body(self) -> bool:
+        """May the body be needed again?"""
+        request = self.request
+        assert self.way is not None
+        if (request.length or 0) > BOUND or request.upgrade == b"connect":
+            return False
+        return self.way.retry.allows(request) or (bool(self.service) and not self._is_inbound())
+
+    def _keep_body(self) -> None:
+        """From the first try on. What came before, while a filter waited, was kept anyway: it is let go if need be.
+
+        Only then, or the try would be told that nothing has come yet, and send its head alone.
+        """
+        if self.finished or not self._keeps_body():
+            self.replay = None
+        elif self.replay is None:
+            self.replay = Replay()
+        self.replayable = self.replay is not None
 
     def _discard(self, size: int) -> None:
         self.discarded += size
         if self.discarded > MOST_DISCARDED:
             self._stop_discarding()
 
-    def _try_again(self, covered: bool, stale: bool) -> str | None:
-        """None: another try is on its way. Else why not, as far as a person would wonder."""
+    def _try_again(self, covered: bool, stale: bool, unreached: bool = False) -> str | None:
+        """None: another try is on its way. Else why not, as far as a person would wonder.
+
+        A try that touched no application (`stale`, `unreached`) added no load: two such are made up for without asking
+        policy or budget.
+        """
         route, target = self.way, self.target
         assert route is not None
         assert target is not None
-        if not (covered or stale) or not route.retry.allows(self.request):
+        free = stale or (unreached and self.stale < STALE)
+        if not (covered or free) or not (unreached or route.retry.allows(self.request)):
             return ""
         if self.bytes_in and self.replay is None:
             return "not retried: the body was too large to be kept"
@@ -135,12 +197,12 @@ class Rescue(Call):
         at = now if stale else now + route.retry.delay(self.retries)
         if at + deadline.SHORTEST > self.deadline:
             return "not retried: no time is left"
-        if not stale and not target.budget.withdraw(now):
+        if not free and not target.budget.withdraw(now):
             return f"not retried: the retry budget of {target.name} is used up"
         self.retries += 1
-        if stale:
+        if free:
             self.stale += 1
-        elif self.endpoint is not None:
+        if not stale and self.endpoint is not None:
             self.failed = (*self.failed, self.endpoint)
         if not self.request_ended:
             self.caller.pause()
@@ -152,11 +214,20 @@ class Rescue(Call):
     def _next_try(self, now: float) -> None:
         self.retry_at = inf
         self._stop_discarding()
-        assert self.target is not None
-        if (endpoint := self.target.pick_other(self.failed)) is None:
-            return self._fail("no_endpoints", f"{self.target.name} has no endpoint that is ready any more")
+        target = self.target
+        assert target is not None
+        if (
+            endpoint := target.pick_other(self.failed) if target is not self.exact else self._pick_dialled(now)
+        ) is None:
+            return self._fail("no_endpoints", f"{target.name} has no endpoint that is ready any more")
         if self._open(endpoint, now) and not self.request_ended:
             self.caller.resume()
+
+    def _pick_dialled(self, now: float) -> Endpoint | None:
+        """A headless Service's endpoint is the caller's choice; where nobody knows which was dialled, it is ours."""
+        target, to = self.target, self.peer.destination
+        assert target is not None
+        return target.pick(now) if to is None else target.pick_dialled(to, now)
 
     def _stop_discarding(self) -> None:
         if (attempt := self.discarding) is not None:

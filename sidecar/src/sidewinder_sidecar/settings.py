@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from sidewinder_sidecar.snapshot import probes
+
 PREFIX = "SIDEWINDER_"
 LIMIT_PREFIX = "SIDEWINDER_LIMIT_"
 
@@ -47,7 +49,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ] = 75.0
     stall_seconds: Annotated[Seconds, Meta(description="A body or an answer of which nothing moves.")] = 60.0
     tunnel_idle_seconds: Annotated[
-        Seconds, Meta(description="A WebSocket or CONNECT tunnel of which nothing moves. Envoy's default for TCP.")
+        Seconds,
+        Meta(description="A relayed connection, WebSocket or CONNECT tunnel of which nothing moves. Envoy's for TCP."),
     ] = 3600.0
     upstream_idle_seconds: Annotated[
         Seconds,
@@ -68,6 +71,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[
         Seconds, Meta(description="SIGTERM to exit at the latest. Kubernetes' default grace period.")
     ] = 30.0
+    retire_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long `GET /drain` holds back the end of an application at the latest, while those who "
+            "knew its pod learn that it goes. A third of the grace period."
+        ),
+    ] = 10.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +86,63 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Annotated[
         str,
         Meta(
-            pattern=r"^(unix:/.+)?$",
-            description="Where the configuration comes from: `unix:/path/of/the.socket`. Empty: nowhere.",
+            pattern=r"^(unix:/.+|https://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)?$",
+            max_length=512,
+            description="Where the configuration comes from: `unix:/path/of/the.socket`, or the operator, "
+            "`https://host:15012`, which takes an identity. Empty: nowhere.",
+        ),
+    ] = ""
+    identity: Annotated[
+        Path,
+        Meta(
+            description="Folder of the certificate and its key, written at enrolment and used again after a restart. "
+            "Needed where SIDEWINDER_DISCOVERY is `https:`."
+        ),
+    ] = ""
+    token: Annotated[
+        Path,
+        Meta(
+            description="File with the pod's projected token for the audience `sidewinder`, which proves at enrolment "
+            "who asks. Needed like SIDEWINDER_IDENTITY."
+        ),
+    ] = ""
+    bundle: Annotated[
+        Path,
+        Meta(
+            description="PEM file with the roots that the operator is verified against; read again when it changes. "
+            "Needed like SIDEWINDER_IDENTITY."
+        ),
+    ] = ""
+    pod_name: Annotated[
+        str, Meta(max_length=253, pattern=r"^[a-z0-9.-]*$", description="The pod's name, for logs and spans.")
+    ] = ""
+    pod_namespace: Annotated[
+        str,
+        Meta(
+            max_length=63,
+            pattern=r"^[a-z0-9-]*$",
+            description="The pod's namespace. A certificate that names another one is not used.",
+        ),
+    ] = ""
+    pod_uid: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            pattern=r"^[A-Za-z0-9-]*$",
+            description="The pod's uid. A certificate that names another one is not used.",
+        ),
+    ] = ""
+    pod_address: Annotated[
+        str,
+        Meta(max_length=64, description="The pod's address, at which SIDEWINDER_PROBES are asked; needed with them."),
+    ] = ""
+    probes: Annotated[
+        str,
+        Meta(
+            max_length=65536,
+            description="What the application is asked for the kubelet, at `/probes/CONTAINER/WHAT` on the probe port; "
+            'written by the injector: `{"web/readiness": {"type": "http", "port": 8080, "target": "/healthz"}}`.',
+            extra={"secret": True},
         ),
     ] = ""
     snapshot: Annotated[
@@ -194,12 +259,48 @@ def read(environment: Mapping[str, str]) -> Settings:
         mistakes.append(
             Mistake("SIDEWINDER_SNAPSHOT", values["snapshot"], "SIDEWINDER_DISCOVERY is set too; choose one")
         )
+    mistakes.extend(_of_identity(values))
+    mistakes.extend(_of_probes(values.get("pod_address", ""), values.get("probes", "")))
     if "probe_address" in values and not _is_address(values["probe_address"]):
         why = "not an IP address. Right is: 0.0.0.0 for all of IPv4, :: for IPv6, or one of this machine's"
         mistakes.append(Mistake("SIDEWINDER_PROBE_ADDRESS", values["probe_address"], why))
     if mistakes:
         raise Unusable(mistakes)
     return Settings(**values, limits=Limits(**limits))
+
+
+def _of_identity(values: dict[str, Any]) -> Iterator[Mistake]:
+    discovery: str = values.get("discovery", "")
+    if not discovery.startswith("https:"):
+        return
+    if (port := authority(discovery)[1]) > 65535 or not port:
+        yield Mistake("SIDEWINDER_DISCOVERY", discovery, f"{port} is not a port. Right is: a number from 1 to 65535")
+    for name in ("identity", "token", "bundle"):
+        if not values.get(name):
+            why = "needed where SIDEWINDER_DISCOVERY is https:. Right is: the path of a "
+            yield Mistake(PREFIX + name.upper(), "", why + ("folder" if name == "identity" else "file"))
+
+
+def _of_probes(address: str, text: str) -> Iterator[Mistake]:
+    if (address or text) and not _is_address(address):
+        why = "not an IP address. Right is: the pod's, which SIDEWINDER_PROBES needs"
+        yield Mistake("SIDEWINDER_POD_ADDRESS", address, why)
+    try:
+        probes.decode(text)
+    except probes.Unusable as fault:
+        yield from (
+            Mistake("SIDEWINDER_PROBES", "[redacted]", f"{why}. Right is: what the injector writes")
+            for why in fault.mistakes
+        )
+
+
+def authority(url: str) -> tuple[str, int]:
+    """Host and port of an `https:` URL as SIDEWINDER_DISCOVERY may have it; an IPv6 address without its brackets."""
+    text = url.removeprefix("https://").rstrip("/")
+    host, colon, port = text.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = text, "15012"
+    return host.strip("[]"), int(port)
 
 
 def _values(table: tuple[Variable, ...], environment: Mapping[str, str], mistakes: list[Mistake]) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def settings(kubeconfig: Path, folder: Path, namespace: str) -> Settings:
         api_authority_file=str(authority),
         health_address="127.0.0.1",
         health_port=0,
+        address="127.0.0.1",
+        discovery_port=0,
     )
 
 

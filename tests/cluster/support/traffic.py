@@ -58,7 +58,14 @@ def parse(log: str) -> Result:
 class Load:
     """A load client in a pod of its own. Leaving the block stops it; then `result` is there."""
 
-    def __init__(self, namespace: Namespace, name: str, job: dict[str, Any], labels: dict[str, str]) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        name: str,
+        job: dict[str, Any],
+        labels: dict[str, str],
+        spec: dict[str, Any] | None = None,
+    ) -> None:
         self._namespace, self._name = namespace, name
         self.result: Result | None = None
         container = {
@@ -66,9 +73,9 @@ class Load:
             "image": "$apps_image",
             "args": ["load", json.dumps({"patience": PATIENCE} | job).replace("$", "$$")],
         }
-        spec = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 2, "containers": [container]}
+        own = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 2, "containers": [container]}
         metadata = {"name": name, "labels": {"app": name} | labels}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": own | (spec or {})}
         namespace.apply(json.dumps(pod))
 
     def __enter__(self) -> Load:

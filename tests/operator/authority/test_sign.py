@@ -46,6 +46,23 @@ def test_the_leaf_says_who_was_verified_and_no_more(trust):
     assert root.signed_by(leaf, trust.signing.certificate)
 
 
+def test_a_name_tells_those_of_one_identity_apart(trust):
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = x509.load_pem_x509_certificate(sign.sign(request(key), CHECKOUT._replace(name="5b6e"), trust, NOW))
+    assert leaf.subject.rfc4514_string() == "CN=5b6e"
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert not names.critical, "RFC 5280: only where the subject is empty"
+    with pytest.raises(sign.Refused, match="64 characters"):
+        sign.sign(request(key), CHECKOUT._replace(name="x" * 65), trust, NOW)
+
+
+def test_a_leaf_may_also_serve_under_dns_names(trust):
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = sign.leaf(key.public_key(), CHECKOUT, trust, NOW, names=("checkout.shop.svc",))
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(names) == [x509.UniformResourceIdentifier(str(CHECKOUT)), x509.DNSName("checkout.shop.svc")]
+
+
 def test_two_leaves_meet_over_strict_mutual_tls(trust, tmp_path):
     """The oracle is OpenSSL with X509_STRICT, which Python 3.13 has on by default."""
     (tmp_path / "bundle.pem").write_bytes(trust.pem())
@@ -138,3 +155,4 @@ def test_the_budget_limits_a_storm_and_says_when_to_come_back():
     assert budget.take(100.05) == pytest.approx(0.05)
     assert budget.take(100.2) == 0.0
     assert budget.take(50.0) == 0.0, "a clock that jumps back takes nothing away"
+    assert budget.wait(100.2) == budget.wait(100.2) == pytest.approx(0.1), "asking takes nothing"

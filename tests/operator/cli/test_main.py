@@ -15,7 +15,9 @@ def test_version() -> None:
     assert result.output.startswith("sidewinder 0.")
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["validate"], ["status"], ["check"], ["version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [[], ["up"], ["validate"], ["status"], ["check"], ["identity"], ["version"]], ids=" ".join
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
@@ -42,5 +44,14 @@ def test_status_of_nobody_says_so(tmp_path: Path) -> None:
 
 def test_check_without_kubectl_says_what_is_missing(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check"], env={"PATH": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "kubectl is not on the PATH" in result.output
+
+
+def test_identity_wants_a_pod_and_kubectl(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["identity"])
+    assert result.exit_code == 2
+    assert "Missing argument 'POD'" in result.output
+    result = CliRunner().invoke(main, ["identity", "reviews-1"], env={"PATH": str(tmp_path)})
     assert result.exit_code == 1
     assert "kubectl is not on the PATH" in result.output

@@ -54,9 +54,17 @@ def space(name, label="enabled"):
     return {"metadata": {"name": name, "labels": {"sidewinder.dev/inject": label} if label else None}}
 
 
+def metrics(found):
+    """Of proxies that are well."""
+    page = "sidewinder_identity_expires_timestamp_seconds 9000000000\n"
+    page += "sidewinder_identity_renews_timestamp_seconds 8000000000\n"
+    return {f"/api/v1/namespaces/shop/pods/{each['metadata']['name']}:15021/proxy/metrics": page for each in found}
+
+
 def asked(*found, spaces=None):
     api = FakeKubectl(
-        {
+        metrics(found)
+        | {
             "/api/v1/namespaces": spaces or [space("shop"), space("other", "")],
             "/api/v1/namespaces/shop/pods": list(found),
             "/api/v1/namespaces/sys/configmaps/sidewinder-injection": {
@@ -82,6 +90,7 @@ def test_each_pod_that_is_not_as_it_should_be_is_named():
         "1 pods (old) with an older proxy",
         "1 pods (unready) whose proxy is not ready",
         "3 pods have a proxy",
+        "certificates of 2 proxies hold and are renewed",
         "the API server reaches the webhook and accepts its certificate",
     }
     assert "rollout restart" in messages["1 pods (bare) without a proxy"].advice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console
 from sidewinder_operator.cli import up as module
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.up import Asked, run
+from sidewinder_operator.discovery.acks import Having
 from sidewinder_operator.local import sidecars
 
 READY = """
@@ -67,8 +69,6 @@ def stopped_after(text: str, asked: Asked, heard: Heard, monkeypatch: pytest.Mon
 
     class Watched(module.Up):
         async def run(self) -> int:
-            import asyncio
-
             made.append(self)
             loop = asyncio.get_running_loop()
 
@@ -118,3 +118,19 @@ def test_the_state_says_where_it_can_be_asked_only_while_it_runs(
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["last-good.jsonl"] or not [
         *(tmp_path / "state").iterdir()
     ]
+
+
+def test_it_is_not_complete_while_a_change_is_on_its_way_to_the_sidecars(tmp_path: Path) -> None:
+    async def main() -> None:
+        up = module.Up(Asked(paths=(tmp_path,), state=tmp_path / "state"), Heard().voice, tmp_path)
+        up.reconciler.once()
+        (workload,) = up.store.pictures
+        assert not up._complete(), "the way in has acknowledged nothing"
+        up.acks.tell(workload, Having(versions=up.store.pictures[workload].versions))
+        assert up._complete()
+        up.reconciler.ring()  # as a replica does that has become ready
+        assert not up._complete()
+        up.reconciler.once()
+        assert up._complete()
+
+    asyncio.run(main())

@@ -91,3 +91,31 @@ def test_a_message_stays_within_what_a_condition_may_hold() -> None:
 def test_only_what_has_a_status_gets_one() -> None:
     found = given(SERVICE + ROUTE)
     assert {reference.kind for reference in statuses(found.cluster, compile_cluster(found.cluster))} == {"ApiRoute"}
+
+
+WORKLOAD = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ExternalWorkload
+metadata: {name: web, namespace: shop, generation: 3, labels: {app: legacy}}
+spec: {addresses: [192.0.2.7], ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: legacy, namespace: NAMESPACE}
+spec: {selector: {app: legacy}, ports: [{port: 80}]}
+"""
+
+
+def test_a_workload_outside_says_which_services_lead_to_it() -> None:
+    found = status(given(WORKLOAD.replace("NAMESPACE", "shop")), "ExternalWorkload")
+    assert summary(found.conditions) == [GOOD[0], ("Selected", "True", "Selected")]
+    assert found.conditions[1].message == "by legacy"
+    assert found.observed_generation == 3
+    found = status(given(WORKLOAD.replace("NAMESPACE", "elsewhere")), "ExternalWorkload")
+    assert summary(found.conditions) == [GOOD[0], ("Selected", "False", "NoService")]
+
+
+def test_a_workload_that_cannot_be_read_is_not_accepted() -> None:
+    found = status(given(WORKLOAD.replace("192.0.2.7", "nowhere")), "ExternalWorkload")
+    assert summary(found.conditions) == [("Accepted", "False", "Invalid")]
+    assert "spec.addresses" in found.conditions[0].message

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sidewinder_operator.compile.compiler import Compiled, compile_cluster
+from sidewinder_operator.compile.compiler import Compiled, Running, compile_cluster
 from sidewinder_operator.compile.project import Projector, awaiting, project
+from sidewinder_operator.mesh import Mesh
+from sidewinder_operator.mesh.workloads import PodReplica
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot import decode, version
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
@@ -182,3 +184,122 @@ def test_a_route_waits_for_all_that_it_has_shaped() -> None:
         "service/shop/web:80",
     )
     assert awaiting(projector.resources(WEB), Reference("ApiPolicy", "shop", "even")) == ("backend/shop/web:80",)
+
+
+# ── pods: their own namespace first, and what they want ───────────────────────────────────────────────────────────
+
+PODS = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, uid: s1}
+spec: {clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: other, uid: s2}
+spec: {clusterIP: 10.96.0.2, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: behind, namespace: third, uid: s3}
+spec: {clusterIP: 10.96.0.3, ports: [{port: 80}]}
+---
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiRoute
+metadata: {name: far, namespace: other, uid: r, generation: %d}
+spec:
+  parentRefs: [{kind: Service, name: far}]
+  rules: [{name: all, backendRefs: [{name: behind, namespace: third, port: 80}]}]
+"""
+NAMES = {f"{kind}/inbound-80" for kind in ("service", "backend", "endpoints")} | {
+    "proxy/self", "listener/inbound", "listener/outbound", "service/shop/web:80", "backend/shop/web:80",
+    "endpoints/shop/web:80",
+}  # fmt: skip
+
+
+def pods(generation: int = 1, more: str = "", *names: str) -> Mesh:
+    cluster = given(PODS % generation + more).cluster
+    found = tuple(
+        PodReplica(namespace="shop", name=name, uid=name, addresses=("10.0.0.1",), labels={"app": "web"})
+        for name in names or ("one", "two")
+    )
+    return compile_cluster(cluster, running=Running(pods=found)).mesh
+
+
+def test_a_pod_gets_its_own_namespace() -> None:
+    assert set(project(pods(), "one")) == NAMES
+
+
+def test_what_a_pod_wants_comes_with_all_that_it_reaches() -> None:
+    projector = Projector(pods())
+    wanted = projector.find("one", "10.96.0.2:80")
+    assert wanted == ("other/far:80",)
+    assert set(projector.snapshot("one", wanted)) - NAMES == {
+        "service/other/far:80", "backend/other/far:80", "endpoints/other/far:80", "route/other/far",
+        "backend/third/behind:80", "endpoints/third/behind:80",
+    }  # fmt: skip
+    assert set(projector.snapshot("two")) == NAMES
+    assert projector.layers("one", ("other/gone:80", "shop/web:80")) == projector.layers("one")
+
+
+def test_a_service_for_which_the_namespace_has_written_routes_is_at_home() -> None:
+    mine = """---
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiRoute
+metadata: {name: mine, namespace: shop}
+spec:
+  parentRefs: [{kind: Service, name: behind, namespace: third}]
+  rules: [{name: all, backendRefs: [{name: web, port: 80}]}]
+"""
+    assert set(project(pods(1, mine), "one")) - NAMES == {
+        "service/third/behind:80", "backend/third/behind:80", "endpoints/third/behind:80", "route/shop/mine",
+    }  # fmt: skip
+
+
+def test_workloads_share_layers_and_a_new_mesh_takes_over_what_has_not_changed() -> None:
+    before = Projector(pods())
+    wants = before.find("one", "far.other")
+    one, two = before.layers("one", wants), before.layers("two", wants)
+    assert (one[0] is two[0], one[1] is two[1], one[2] is two[2]) == (False, True, True)
+    after = Projector(pods(), before)
+    assert after.layers("one", wants) == one
+    assert after.layers("two", wants) == two
+
+
+def test_only_layers_with_something_new_are_new() -> None:
+    before = Projector(pods())
+    old = before.layers("one", ("other/far:80",))
+    after = Projector(pods(2), before)
+    new = after.layers("one", ("other/far:80",))
+    assert [mine is theirs for mine, theirs in zip(old, new, strict=True)] == [True, True, False]
+    names = [name for name, each in new[2].resources.items() if each is not old[2].resources[name]]
+    assert names == ["route/other/far"]
+
+
+def test_what_was_not_taken_over_is_forgotten() -> None:
+    before = Projector(pods())
+    home = before.layers("one")[1]
+    after = Projector(pods(), before)
+    after.settle()
+    assert after.layers("one")[1] is not home
+
+
+def test_endpoints_say_who_is_ready() -> None:
+    sliced = """---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: "", port: 80}]
+endpoints: [{addresses: [10.0.0.1], targetRef: {uid: one}}, {addresses: [10.0.0.2], conditions: {ready: false}}]
+"""
+    resources = Projector(pods(1, sliced)).resources("one")
+    assert resources["endpoints/shop/web:80"].ready == {"one"}
+    assert resources["service/shop/web:80"].ready == frozenset()
+
+
+def test_nobody_reaches_the_outside_through_a_way_in() -> None:
+    text = "apiVersion: v1\nkind: Service\nmetadata: {name: out, namespace: shop}\n"
+    cluster = given(text + "spec: {type: ExternalName, externalName: example.test, ports: [{port: 80}]}").cluster
+    mesh = compile_cluster(cluster, running=running(cluster)).mesh
+    assert not any("out" in name for name in project(mesh, WAY_IN))

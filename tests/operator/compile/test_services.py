@@ -83,8 +83,63 @@ def test_ports_that_carry_no_http_are_left_out() -> None:
     assert told == []
 
 
-def test_an_external_name_has_nothing_behind_it() -> None:
-    assert compiled(service("{port: 80}", ", type: ExternalName, externalName: example.test")) == ({}, [])
+def test_behind_an_external_name_is_its_host() -> None:
+    ports, told = compiled(service("{port: 80}", ", type: ExternalName, externalName: Example.test."))
+    (endpoint,) = ports["shop/web:80"].endpoints
+    assert (endpoint.address, endpoint.port, told) == ("example.test", 80, [])
+
+
+@pytest.mark.parametrize("host", ['""', "localhost", "a.LOCALHOST", "127.0.0.1", '"::1"'])
+def test_an_external_name_never_leads_back_into_the_callers_pod(host: str) -> None:
+    ports, told = compiled(service("{port: 80}", f", type: ExternalName, externalName: {host}"))
+    assert ports == {}
+    assert len(told) == 1
+    assert told[0].startswith("Error spec.externalName: ")
+
+
+def test_callers_dial_whatever_address_leads_to_it() -> None:
+    text = service("{port: 80}", ', clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, "FD00::7"], externalIPs: [192.0.2.1]')
+    cluster = given(text + "status: {loadBalancer: {ingress: [{ip: 192.0.2.2}, {hostname: lb.test}]}}").cluster
+    made = compile_cluster(cluster).mesh.services["shop/web"]
+    assert (made.addresses, made.headless) == (("10.96.0.7", "192.0.2.1", "192.0.2.2", "fd00::7"), False)
+    headless = compile_cluster(given(service("{port: 80}", ", clusterIP: None")).cluster).mesh.services["shop/web"]
+    assert (headless.addresses, headless.headless) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("10.96.0.7", ["10.0.0.1"]),
+        ('"fd00::7"', ["fd00::1"]),
+        ("None", ["10.0.0.1", "fd00::1"]),
+        ('""', ["10.0.0.1", "fd00::1"]),
+    ],
+    ids=["IPv4 first", "IPv6 first", "headless", "without an address"],
+)
+def test_of_two_families_the_services_first_counts(written: str, found: list[str]) -> None:
+    pod = "targetRef: {kind: Pod, uid: u}"
+    four = endpoint_slice(f"{{addresses: [10.0.0.1], {pod}}}")
+    six = endpoint_slice(f'{{addresses: ["fd00::1"], {pod}}}', family="IPv6").replace("web-1", "web-2")
+    ports, _ = compiled(service("{port: 80}", f", clusterIP: {written}") + four + six)
+    assert [endpoint.address for endpoint in ports["shop/web:80"].endpoints] == found
+
+
+@pytest.mark.parametrize("publishes", [True, False])
+def test_a_pod_that_leaves_is_ready_for_nobody(publishes: bool) -> None:
+    more = f", selector: {{app: web}}, publishNotReadyAddresses: {str(publishes).lower()}"
+    sliced = endpoint_slice(
+        "{addresses: [10.0.0.1], conditions: {ready: true}, targetRef: {kind: Pod, uid: u-1}},"
+        "{addresses: [10.0.0.2], conditions: {ready: true, terminating: true}}, {addresses: [10.0.0.3]}"
+    )
+    pod = PodReplica(
+        namespace="shop", name="web-1", uid="u-1", addresses=("10.0.0.1",), labels={"app": "web"}, terminating=True
+    )
+    result = compile_cluster(given(service("{port: 80}", more) + sliced).cluster, running=Running(pods=(pod,)))
+    endpoints = result.mesh.services["shop/web"].ports[0].endpoints
+    assert {each.address: each.ready for each in endpoints} == {
+        "10.0.0.1": False, "10.0.0.2": False, "10.0.0.3": True,
+    }  # fmt: skip
+    assert result.mesh.workloads["u-1"].terminating
 
 
 def test_a_port_number_counts_once() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from sidewinder_operator.compile import specs
-from sidewinder_operator.mesh import Mesh
+from sidewinder_operator.mesh import Mesh, Outbound
 from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
@@ -94,11 +95,66 @@ def test_each_port_of_an_application_has_its_inbound_listener() -> None:
 
 
 def test_outbound_is_a_forward_proxy_that_lets_strangers_pass() -> None:
-    listener = specs.outbound(WORKLOAD)["listener/outbound"]
+    listener = specs.outbound(Mesh(outbound="Registry"), WORKLOAD)["listener/outbound"]
     assert isinstance(listener, ListenerSpec)
     assert (listener.direction, listener.port, listener.services) == ("Outbound", 5, None)
     assert listener.forward_proxy
     assert listener.pass_through
+
+
+POD = MeshWorkload(
+    id="u",
+    kind="Pod",
+    namespace="shop",
+    name="web-1",
+    uid="u",
+    addresses=("10.0.0.1",),
+    ports=(WorkloadPort(port=8080, dialled=8080, application=8080, protocol="TCP"),),
+    outbound=15001,
+    inbound=15006,
+)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "waits"), [(("10.0.0.1",), "0.0.0.0"), (("10.0.0.1", "fd00::1"), "::"), (("fd00::1",), "::")]
+)
+@pytest.mark.parametrize(("outbound", "passes"), [("Allow", True), ("Registry", False)])
+def test_what_a_pod_sends_and_gets_is_redirected_on_the_families_that_it_has(
+    addresses: tuple[str, ...], waits: str, outbound: Outbound, passes: bool
+) -> None:
+    pod = msgspec.structs.replace(POD, addresses=addresses)
+    out = specs.outbound(Mesh(outbound=outbound), pod)["listener/outbound"]
+    into = specs.inbound(pod)["listener/inbound"]
+    assert out == ListenerSpec(
+        name="outbound", direction="Outbound", address=waits, port=15001, pass_through=passes, transparent=True
+    )
+    assert into == ListenerSpec(
+        name="inbound", direction="Inbound", address=waits, port=15006, services=("inbound-8080",), pass_through=True,
+        transparent=True,
+    )  # fmt: skip
+
+
+def test_a_pods_port_says_what_comes_to_it_and_where_the_application_is() -> None:
+    made = specs.inbound(POD)
+    service, behind = made["service/inbound-8080"], made["endpoints/inbound-8080"]
+    assert isinstance(service, ServiceSpec)
+    assert isinstance(behind, EndpointsSpec)
+    assert (service.port, service.protocol, service.backend) == (8080, "TCP", "inbound-8080")
+    assert [(each.address, each.port) for each in behind.endpoints] == [("10.0.0.1", 8080)]
+
+
+def test_a_pod_is_lazy_and_is_told_when_it_goes() -> None:
+    assert (specs.proxy(Mesh(), POD).lazy, specs.proxy(Mesh(), WORKLOAD).lazy) == (True, False)
+    assert specs.proxy(Mesh(), msgspec.structs.replace(POD, terminating=True)).terminating
+
+
+def test_of_endpoints_the_ready_ones_get_new_requests() -> None:
+    spec = EndpointsSpec(
+        name="n",
+        endpoints=(EndpointSpec(uid="a", address="a", port=1), EndpointSpec(uid="b", address="b", port=1, ready=False)),
+    )
+    assert specs.ready(spec) == {"a"}
+    assert specs.ready(specs.proxy(Mesh(), POD)) == frozenset()
 
 
 def test_a_proxy_is_called_by_the_service_that_owns_it_or_by_its_own_name() -> None:

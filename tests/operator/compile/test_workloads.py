@@ -96,3 +96,48 @@ def test_a_pod_is_selected_by_its_labels_and_is_not_ready_while_it_ends() -> Non
     assert (pod.kind, pod.inbound, pod.outbound, pod.ports, pod.ready) == ("Pod", 15006, 15001, (port,), True)
     assert not found["u-2"].ready
     assert pod in Selection(CLUSTER, found).members(("shop", "web"))
+
+
+PORTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec:
+  selector: {app: web}
+  ports:
+  - {name: a, port: 80, targetPort: main}
+  - {name: b, port: 81, targetPort: 9000, appProtocol: http}
+  - {name: c, port: 82, targetPort: other}
+  - {name: d, port: 83}
+  - {name: e, port: 84, targetPort: 5432, appProtocol: postgres}
+  - {name: f, port: 85, targetPort: 53, protocol: UDP}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: more, namespace: shop}
+spec:
+  selector: {app: web}
+  ports: [{name: a, port: 80, targetPort: 9000, appProtocol: tcp}, {name: b, port: 81, targetPort: 5432}]
+"""
+
+
+def test_a_pod_has_the_ports_that_it_declares_and_those_that_services_select() -> None:
+    declared = (WorkloadPort(port=8080, name="main", dialled=8080, application=8080), WorkloadPort(port=7, dialled=7))
+    pod = PodReplica(
+        namespace="shop", name="p", uid="u", addresses=("10.0.0.1",), labels={"app": "web"}, ports=declared
+    )
+    cluster = given(PORTS).cluster
+    found = workloads(cluster, (), (pod,))
+    owned = Selection(cluster, found).owned(found)["u"]
+    assert {port.port: port.protocol for port in owned.ports} == {7: "", 83: "", 5432: "", 8080: "", 9000: "HTTP"}
+    assert {port.dialled for port in owned.ports} == {port.port for port in owned.ports}
+    obeying = Selection(cluster, found).owned(found, {"shop/web:80"})["u"]
+    assert next(port.protocol for port in obeying.ports if port.port == 8080) == "HTTP"
+
+
+def test_a_pod_that_nobody_selects_keeps_what_it_declares() -> None:
+    declared = (WorkloadPort(port=8080, dialled=8080, application=8080),)
+    pod = PodReplica(namespace="shop", name="p", uid="u", addresses=("10.0.0.1",), ports=declared, terminating=True)
+    found = workloads(given("").cluster, (), (pod,))
+    owned = Selection(given("").cluster, found).owned(found)["u"]
+    assert (owned.ports, owned.service, owned.lazy, owned.terminating, owned.ready) == (declared, "", True, True, False)

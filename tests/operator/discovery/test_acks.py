@@ -54,14 +54,46 @@ def test_a_rejection_is_counted_with_its_reason() -> None:
     assert acks.standing(RATINGS).acknowledged == 1, "the other object got through"
 
 
-def test_the_highest_epoch_wins() -> None:
+def test_over_replicas_the_highest_epoch_wins() -> None:
     store, acks = cluster()
     acks.tell("a", Having(epoch=2, versions=wanted(store, "a")))
-    acks.tell("a", Having(epoch=1))
-    acks.gone("a", 1)
+    acks.hear("other", {"a": Having(epoch=1)})
     assert acks.current("a")
+    acks.hear("other", {"a": Having(epoch=3)})
+    assert not acks.current("a")
+    acks.hear("third", {"a": Having(epoch=4, versions=wanted(store, "a"))})
+    assert acks.current("a")
+    acks.hear("third", {"a": None})
+    assert not acks.current("a")
+    acks.forget("other")
+    assert acks.current("a"), "what this replica was told is known all the time"
+    acks.gone("a", 1)
+    assert acks.current("a"), "the end of an older stream says nothing"
     acks.gone("a", 2)
     assert not acks.current("a")
+    assert acks.having == {}
+
+
+def test_of_one_replica_the_last_word_counts() -> None:
+    store, acks = cluster()
+    acks.tell("a", Having(epoch=9))
+    acks.tell("a", Having(epoch=1, versions=wanted(store, "a")))  # its file with the count was lost
+    assert acks.current("a")
+
+
+def test_who_listens_hears_of_this_replicas_workloads_alone_and_of_changes_alone() -> None:
+    store, acks = cluster()
+    heard: list[str] = []
+    stop = acks.listen(heard.append)
+    acks.tell("a", Having(versions=wanted(store, "a")))
+    acks.tell("a", Having(versions=wanted(store, "a")))
+    acks.hear("other", {"b": Having(versions=wanted(store, "b"))})
+    assert heard == ["a"]
+    acks.gone("a", 0)
+    assert heard == ["a", "a"]
+    stop()
+    acks.tell("c", Having())
+    assert heard == ["a", "a"]
 
 
 def test_waiting_ends_when_the_last_has_it() -> None:
@@ -129,3 +161,30 @@ def test_who_watches_hears_of_answers_and_of_publishing() -> None:
     assert heard == [1, 0]
     store.publish({})
     assert heard == [1, 0, 0]
+
+
+def test_a_claim_counts_only_while_nothing_better_is_known() -> None:
+    store, acks = cluster()
+    acks.claim("a", Having(epoch=2, versions={"route/a": "2"}))
+    acks.claim("a", Having(epoch=1, versions={"route/a": "1"}))
+    acks.claim("stranger", Having(epoch=1))
+    assert {pod: having.epoch for pod, having in acks.absent.items()} == {"a": 2}
+    assert acks.having == {}, "nothing was acknowledged"
+    acks.tell("a", Having(epoch=2, versions=wanted(store, "a")))
+    acks.claim("a", Having(epoch=3))
+    assert acks.absent == {}
+    acks.gone("a", 2)
+    assert acks.absent["a"].versions == wanted(store, "a")
+
+
+def test_what_a_workload_wanted_elsewhere_is_forgotten_with_it() -> None:
+    store, acks = cluster()
+    wanting = Having(epoch=1, wants=("reviews.shop",))
+    acks.hear("other", {"a": wanting, "b": wanting})
+    assert store.wants("a") == ("reviews.shop",)
+    acks.hear("other", {"a": None})
+    assert store.wants("a") == ("reviews.shop",), "it may come back"
+    store.publish({})
+    assert store.wants("a") == ()
+    acks.hear("other", {"b": None})
+    assert store.wants("b") == ()

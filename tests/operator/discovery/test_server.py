@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from sidewinder_operator.compile.project import Encoded
+from sidewinder_operator.compile.project import Encoded, Layer
+from sidewinder_operator.discovery import newcomers, server
 from sidewinder_operator.discovery.acks import Acks
+from sidewinder_operator.discovery.newcomers import Newcomers
 from sidewinder_operator.discovery.server import Discovery
 from sidewinder_operator.discovery.store import Store
 from sidewinder_sidecar import snapshot
-from sidewinder_sidecar.snapshot import stream
+from sidewinder_sidecar.snapshot import encode, stream
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
+from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
 
 HEAD = b"POST /discovery HTTP/1.1\r\nhost: operator\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -81,6 +85,12 @@ class Wire:
                     raise AssertionError(f"unexpected {message}")
         self.say(stream.Ack(message.commit, wanted))
         return self.has
+
+    async def until(self, kind: type[Any]) -> Any:
+        """The next message of a kind; what comes before it is passed over."""
+        while not isinstance(message := await self.hear(), kind):
+            assert message is not None, "the stream ended"
+        return message
 
     def close(self) -> None:
         self.writer.transport.abort()
@@ -282,5 +292,217 @@ def test_closing_says_goodbye_and_takes_nobody_new() -> None:
             assert b" 503 " in await reader.readline()
             writer.transport.abort()
             wire.close()
+
+    run(test)
+
+
+def test_what_is_wanted_comes_or_is_unknown_and_is_wanted_again_by_who_comes_back() -> None:
+    async def test() -> None:
+        async with serving() as site:
+            elsewhere = {f"service/far/{name}:80": encoded(f"service/far/{name}:80", name) for name in "xy"}
+            site.store.show(Lazy({"a": {"service/a": encoded("service/a", 1)}}, elsewhere))
+            wire = await Wire.open(site.path("a"))
+            await wire.apply()
+            wire.say(stream.Want(("service/far/x:80", "10.0.0.9:80")))
+            unknown = await wire.until(stream.Unknown)
+            assert unknown.unknown == ("10.0.0.9:80",)
+            assert "service/far/x:80" in await wire.apply()
+            wire.close()
+            await site.until(lambda: not site.discovery.clients)
+            assert site.store.pictures["a"].resources.keys() == {"service/a"}, "nobody is there who wants more"
+            again = await Wire.open(site.path("a"), epoch=2, has=wire.has)
+            assert "service/far/x:80" in await again.apply(), "it was not taken away in between"
+            again.close()
+
+    run(test)
+
+
+class Lazy:
+    """Pictures that grow by what is wanted elsewhere, one layer a resource."""
+
+    def __init__(self, own: dict[str, dict[str, Encoded]], elsewhere: dict[str, Encoded]) -> None:
+        self._own = {workload: Layer(resources) for workload, resources in own.items()}
+        self._elsewhere = {name: Layer({name: one}) for name, one in elsewhere.items()}
+
+    def identities(self) -> tuple[str, ...]:
+        return tuple(self._own)
+
+    def layers(self, identity: str, wants: Iterable[str] = ()) -> tuple[Layer, ...]:
+        return (self._own[identity], *(self._elsewhere[name] for name in dict.fromkeys(wants)))
+
+    def find(self, identity: str, key: str) -> tuple[str, ...]:
+        return (key,) if key in self._elsewhere else ()
+
+    def settle(self) -> None:
+        pass
+
+
+def test_who_knows_nothing_yet_does_not_say_what_there_is() -> None:
+    async def test() -> None:
+        async with serving() as site:
+            wire = await Wire.open(site.path("a"))
+            wire.say(stream.Want(("service/far/x:80",)))
+            wire.say(stream.Ping(1))
+            assert await wire.hear() == stream.Pong(1)
+            one = encoded("service/far/x:80", 1)
+            site.store.show(Lazy({"a": {}}, {one.name: one}))
+            assert [*await wire.apply()] == [one.name]
+            wire.close()
+
+    run(test)
+
+
+def test_streams_are_spread_anew_and_the_client_leaves_when_it_has_another() -> None:
+    async def test() -> None:
+        async with serving(rebalance_seconds=0.1) as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            first = await Wire.open(site.path("a"))
+            await first.apply()
+            assert (await first.until(stream.Goodbye)).goodbye == "rebalance"
+            site.store.publish({"a": {"route/a": encoded("route/a", 2)}})
+            await first.apply()
+            await site.until(lambda: site.acks.current("a"))
+            first.close()
+            await site.until(lambda: not site.discovery.clients)
+            assert site.acks.current("a"), "it is on its way back: what it has is known for a moment"
+            second = await Wire.open(site.path("a"), epoch=2, has=first.has)
+            await second.apply()
+            await asyncio.sleep(0.05)
+            assert site.acks.having["a"].epoch == 2
+            second.close()
+
+    run(test)
+
+
+def test_who_does_not_come_back_after_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RETURN_SECONDS", 0.1)
+
+    async def test() -> None:
+        async with serving(rebalance_seconds=0.05) as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            wire = await Wire.open(site.path("a"))
+            await wire.apply()
+            await wire.until(stream.Goodbye)
+            wire.close()
+            await site.until(lambda: not site.discovery.clients)
+            await site.until(lambda: not site.acks.current("a"))
+
+    run(test)
+
+
+def test_who_stays_although_it_was_told_to_go_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PARTING_SECONDS", 0.1)
+
+    async def test() -> None:
+        async with serving(rebalance_seconds=0.05) as site:
+            wire = await Wire.open(site.path("a"))
+            await wire.until(stream.Goodbye)
+            assert await wire.hear() is None
+            wire.close()
+
+    run(test)
+
+
+def test_so_many_get_their_first_picture_at_a_time_and_the_others_wait_on_their_streams() -> None:
+    async def test() -> None:
+        async with serving(newcomers=Newcomers(1)) as site:
+            site.store.publish({one: {f"route/{one}": encoded(f"route/{one}", 1)} for one in "ab"})
+            first, second = await Wire.open(site.path("a")), await Wire.open(site.path("b"))
+            second.say(stream.Ping(7))
+            assert await second.hear() == stream.Pong(7), "it is answered, and has no transaction before that"
+            site.store.publish({one: {f"route/{one}": encoded(f"route/{one}", 2)} for one in "ab"})
+            second.say(stream.Ping(8))
+            assert await second.hear() == stream.Pong(8), "nor does a change get it in before its turn"
+            await first.apply()
+            assert [*await second.apply()] == ["route/b"]
+            second.close()
+            first.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_who_is_gone_or_never_acknowledges_stands_in_nobodys_way(leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newcomers, "FIRST_SECONDS", 60.0 if leaves else 0.1)
+
+    async def test() -> None:
+        async with serving(newcomers=Newcomers(1)) as site:
+            site.store.publish({one: {f"route/{one}": encoded(f"route/{one}", 1)} for one in "ab"})
+            first, second = await Wire.open(site.path("a")), await Wire.open(site.path("b"))
+            if leaves:
+                first.close()
+            assert [*await second.apply()] == ["route/b"]
+            first.close()
+            second.close()
+
+    run(test)
+
+
+def test_a_large_picture_goes_out_in_small_writes() -> None:
+    async def test() -> None:
+        async with serving() as site:
+            site.store.publish({"a": {f"route/{n}": encoded(f"route/{n}", "x" * 999) for n in range(100)}})
+            reader, writer = await asyncio.open_unix_connection(str(site.path("a")))
+            wire = Wire(reader, writer)
+            writer.write(HEAD)
+            wire.say(stream.Greeting(stream.Hello(epoch=1)))
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            sizes, whole = [], b""
+            while b'"commit"' not in whole:
+                sizes.append(int(await asyncio.wait_for(reader.readuntil(b"\r\n"), 5), 16))
+                whole += (await reader.readexactly(sizes[-1] + 2))[:-2]
+            assert max(sizes) <= server.WRITE_BYTES
+            assert whole.count(b"\n") == 102
+            wire.close()
+
+    run(test)
+
+
+def leaving(pod: str, terminating: bool, ready: tuple[str, ...]) -> dict[str, Encoded]:
+    """A pod's own resource, and who answers."""
+    proxy = encode(ProxySpec(name=pod, namespace="shop", terminating=terminating))
+    names = encode(EndpointsSpec(name=",".join(ready)))
+    return {
+        "proxy/self": Encoded("proxy/self", snapshot.version(proxy), proxy, None, ()),
+        "endpoints/e": Encoded("endpoints/e", snapshot.version(names), names, None, (), frozenset(ready)),
+    }
+
+
+def test_a_leaving_pod_is_told_when_the_last_who_knew_it_knows_better() -> None:
+    async def test() -> None:
+        async with serving() as site:
+            site.store.publish({pod: leaving(pod, False, ("a", "b")) for pod in "ab"})
+            a, b = await Wire.open(site.path("a")), await Wire.open(site.path("b"))
+            await a.apply()
+            await b.apply()
+            site.store.publish({pod: leaving(pod, pod == "b", ("a",)) for pod in "ab"})
+            await b.apply()
+            b.say(stream.Ping(7))
+            assert await b.hear() == stream.Pong(7)
+            await asyncio.sleep(0.2)
+            b.say(stream.Ping(8))
+            assert await b.hear() == stream.Pong(8), "a has not acknowledged yet"
+            await a.apply()
+            assert await b.hear() == stream.Retired(2)
+            b.close()
+            again = await Wire.open(site.path("b"), epoch=2, has=b.has)
+            await again.apply()
+            assert await again.until(stream.Retired) == stream.Retired(1), "told on each stream"
+            a.close()
+            again.close()
+
+    run(test)
+
+
+def test_who_gets_nothing_yet_stands_in_nobodys_way_and_gets_it_when_it_is_there() -> None:
+    async def test() -> None:
+        async with serving(newcomers=Newcomers(1)) as site:
+            first, second = await Wire.open(site.path("a")), await Wire.open(site.path("b"))
+            await site.until(lambda: not site.discovery.newcomers.waiting)
+            site.store.publish({one: {f"route/{one}": encoded(f"route/{one}", 1)} for one in "ab"})
+            assert [*await first.apply()] == ["route/a"]
+            assert [*await second.apply()] == ["route/b"]
+            first.close()
+            second.close()
 
     run(test)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sidewinder_operator.compile.project import Encoded
-from sidewinder_operator.discovery.session import MISSED_PINGS, Session
+from sidewinder_operator.discovery.session import MISSED_PINGS, UNKNOWN_SECONDS, Session
 from sidewinder_operator.discovery.store import Picture, Store
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import stream
@@ -268,6 +268,53 @@ def test_pings_are_answered_and_three_missed_end_it() -> None:
     assert session.tick()
 
 
+def test_a_client_that_knows_more_has_rejected_nothing() -> None:
+    session = Session()
+    session.want(picture({"route/a": 1}))
+    session.receive(Client().hello())
+    session.lines()
+    session.receive(stream.Nack(nack=1, state="", resource="route/a", why=stream.LAGGING))
+    session.want(picture({"route/a": 2}))
+    assert session.lines() == [], "it leaves: nothing is sent to it any more"
+    assert session.rejections == {}
+
+
+def test_what_is_wanted_widens_the_picture_or_is_unknown() -> None:
+    def widen(keys: tuple[str, ...]) -> tuple[str, ...]:
+        session.want(picture({"route/a": 1, "service/b": 1}))
+        return tuple(key for key in keys if key != "b.shop:80")
+
+    session, client = Session(widen), Client()
+    session.want(picture({"route/a": 1}))
+    talk(session, client)
+    session.receive(stream.Want(("b.shop:80", "10.0.0.9:80")))
+    first, *rest = session.lines()
+    assert stream.to_client(first) == stream.Unknown(("10.0.0.9:80",), UNKNOWN_SECONDS)
+    for answer in [answer for line in rest for answer in client.read(line)]:
+        session.receive(answer)
+    assert client.values == {"route/a": 1, "service/b": 1}
+
+
+def test_a_session_that_nobody_widens_knows_nothing() -> None:
+    session = Session()
+    session.receive(Client().hello())
+    session.receive(stream.Want(("a", "b")))
+    assert [stream.to_client(line) for line in session.lines()] == [stream.Unknown(("a", "b"), UNKNOWN_SECONDS)]
+
+
+def test_a_pod_is_told_once_that_it_has_retired() -> None:
+    session, client = Session(), Client()
+    session.want(picture({"route/a": 1}))
+    talk(session, client)
+    session.want(picture({"route/a": 2}))
+    talk(session, client, greet=False)
+    session.retire()
+    session.retire()
+    assert [stream.to_client(line) for line in session.lines()] == [stream.Retired(2)]
+    session.retire()
+    assert session.lines() == []
+
+
 def test_counts_and_releases_are_kept() -> None:
     session = Session()
     session.receive(stream.Greeting(stream.Hello()))
@@ -361,3 +408,11 @@ class Converges(RuleBasedStateMachine):
 
 TestConverges = Converges.TestCase
 TestConverges.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_whom_the_client_trusts_is_remembered() -> None:
+    session = Session()
+    session.receive(stream.Greeting(stream.Hello()))
+    assert session.trusts == stream.Trusts(())
+    session.receive(stream.Trusts(("a", "b"), renewed=True))
+    assert session.trusts == stream.Trusts(("a", "b"), renewed=True)

@@ -10,10 +10,10 @@ from sidewinder_operator.inject.annotations import Asked
 from sidewinder_operator.inject.options import Options, Resources
 from sidewinder_sidecar import settings
 from sidewinder_sidecar.capture import main as capturing
+from sidewinder_sidecar.snapshot.probes import HttpProbe, decode
 
 OPTIONS = Options(image="example.org/sidecar:1")
 KNOWN = {variable.name for variable in settings.SETTINGS + settings.LIMITS}
-IDENTITY = {f"SIDEWINDER_{name}" for name in ("TOKEN", "BUNDLE", "POD_NAME", "POD_NAMESPACE", "POD_UID")}
 
 
 def environment(given=OPTIONS, **asked):
@@ -25,15 +25,28 @@ def test_the_proxy_runs_as_the_image_says():
 
 
 def test_every_variable_is_one_that_the_sidecar_knows():
-    assert environment(otlp_endpoint="http://collector:4318").keys() <= KNOWN | IDENTITY
+    assert environment(otlp_endpoint="http://collector:4318").keys() <= KNOWN
 
 
 def test_the_sidecar_takes_the_settings():
     given = environment(drain_seconds=7, access_log="off", log_level="debug")
-    given = {name: value for name, value in given.items() if name in KNOWN - {"SIDEWINDER_DISCOVERY"}}
     found = settings.read(given)
+    assert settings.authority(found.discovery) == ("sidewinder-operator.sidewinder-system.svc", 15012)
+    assert found.identity.startswith(containers.STATE_FOLDER)
+    assert found.token.startswith(containers.TOKEN_FOLDER)
+    assert found.bundle.startswith(containers.TRUST_FOLDER)
     assert (found.limits.drain_seconds, found.access_log, found.log_level) == (7, "off", "debug")
     assert (found.probe_port, found.admin_port) == (options.PROBE, options.ADMIN)
+
+
+def test_the_sidecar_takes_the_probes():
+    probes = {"web/readiness": HttpProbe(port=80, headers=(("x-a", "$(SIDEWINDER_KEEP)"),))}
+    rows = {each["name"]: each for each in containers.environment(OPTIONS, Asked(), probes)}
+    assert rows.keys() <= KNOWN
+    assert rows["SIDEWINDER_POD_ADDRESS"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    found = settings.read(environment() | {"SIDEWINDER_PROBES": rows["SIDEWINDER_PROBES"]["value"],
+                                           "SIDEWINDER_POD_ADDRESS": "192.0.2.1"})  # fmt: skip
+    assert decode(found.probes) == probes
 
 
 def test_the_redirect_rules_are_understood():

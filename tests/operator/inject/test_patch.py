@@ -77,6 +77,48 @@ def test_a_grace_period_below_the_drain_is_told():
     assert inject(pod(), SHOP, OPTIONS).warnings == ()
 
 
+def probed(**annotations):
+    found = pod(
+        {"annotations": {f"sidewinder.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}}
+    )
+    found["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 5432}}
+    return found
+
+
+def test_a_probe_that_the_proxy_would_answer_is_asked_by_it():
+    after = patched(probed(), inject(probed(), SHOP, OPTIONS).patch)
+    assert after["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/probes/web/readiness"
+    environment = {each["name"]: each for each in after["spec"]["initContainers"][1]["env"]}
+    assert environment["SIDEWINDER_PROBES"]["value"] == '{"web/readiness":{"port":5432,"type":"tcp"}}'
+    assert environment["SIDEWINDER_POD_ADDRESS"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    assert inject(after, SHOP, OPTIONS).patch == ()
+
+
+@pytest.mark.parametrize("annotations", [{"exclude_inbound_ports": "5432"}, {"rewrite_probes": "disabled"}])
+def test_a_probe_that_passes_the_proxy_by_or_was_declined_stays(annotations):
+    given = probed(**annotations)
+    after = patched(given, inject(given, SHOP, OPTIONS).patch)
+    assert after["spec"]["containers"][0]["readinessProbe"] == {"tcpSocket": {"port": 5432}}
+    assert not {"SIDEWINDER_PROBES", "SIDEWINDER_POD_ADDRESS"} & {
+        each["name"] for each in after["spec"]["initContainers"][1]["env"]
+    }
+
+
+def test_a_question_to_the_proxy_that_the_injector_did_not_write_is_refused_with_everything_else():
+    given = pod(securityContext={"runAsUser": 65533})
+    given["spec"]["containers"][0]["livenessProbe"] = {"httpGet": {"port": 15021, "path": "/probes/web/liveness"}}
+    with pytest.raises(Refused) as found:
+        inject(given, SHOP, OPTIONS)
+    assert len(found.value.reasons) == 2
+
+
+def test_a_probe_that_cannot_be_asked_is_told():
+    given = probed()
+    given["spec"]["containers"][0]["readinessProbe"]["tcpSocket"]["port"] = "db"
+    (told,) = inject(given, SHOP, OPTIONS).warnings
+    assert "'db' is no port of this container" in told
+
+
 def test_what_was_given_is_not_changed():
     given = pod()
     inject(given, SHOP, OPTIONS)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import aiohttp
 
 from tests.support.clock import eventually
 from tests.support.operators import Bench, bench, free_port
+
+PAGE = Path(__file__).parents[3] / "docs" / "status.md"
+ONLY_WITH_WEBHOOKS = {"sidewinder_operator_admission_seconds"}
+
+
+def test_the_page_names_every_metric_and_no_other() -> None:
+    async def work(on: Bench) -> None:
+        process = on.start()
+        await on.served(process)
+        served = set(re.findall(r"^# HELP (\S+)", process.metrics.text(), re.MULTILINE))
+        assert set(re.findall(r"sidewinder_operator_\w+", PAGE.read_text())) == served | ONLY_WITH_WEBHOOKS
+
+    bench(work)
 
 
 def test_the_health_port_tells_serving_from_leading() -> None:

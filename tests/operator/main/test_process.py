@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from sidewinder_operator.discovery.acks import Having
-from sidewinder_operator.main.process import Process, Unable
+from sidewinder_operator.main.doors import Unable
+from sidewinder_operator.main.process import Process
 from sidewinder_operator.settings import Settings
 from tests.support import kubernetes_objects as objects
 from tests.support.clock import eventually
@@ -111,7 +112,10 @@ def test_a_port_that_is_taken_is_told() -> None:
         port = free_port()
         on.start(health_port=port)
         await asyncio.sleep(0.2)
+        second = Settings(
+            health_address="127.0.0.1", health_port=port, discovery_port=free_port(), api_server="http://x"
+        )
         with pytest.raises(Unable, match=f"SIDEWINDER_HEALTH_PORT={port}"):
-            await Process(Settings(health_address="127.0.0.1", health_port=port, api_server="http://x")).run()
+            await Process(second).run()
 
     bench(work)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sidewinder_operator.resources.core import ServicePort
+from sidewinder_operator.resources.core import ConfigMap, ServicePort
 from sidewinder_operator.resources.load_balancing import LoadBalancing
+from sidewinder_operator.resources.meta import ObjectMeta
 from sidewinder_operator.resources.route import ApiRouteSpec, BackendRef
 from sidewinder_operator.resources.shape import MOST, Enough, Fault, Faults, examine, nearest
 
@@ -86,3 +87,22 @@ def test_enough_is_enough() -> None:
 def test_values_are_shown_as_written_and_shortened(value: Any, shown: str) -> None:
     assert Faults().shown(value) == shown
     assert Faults(secret=True).shown(value) == "what is written"
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (ObjectMeta, {"name": "shop", "annotations": {"note": "a\ud800b"}}),
+        (ObjectMeta, {"name": "shop", "annotations": {"\udfff": "note"}}),
+        (ConfigMap, {"metadata": {"name": "shop"}, "binaryData": {"logo": "\ud800"}}),
+        (ServicePort, {"port": 80, "protocol": "\ud800"}),
+        (LoadBalancing, {"type": "RoundRobin", "\ud800": 1}),
+    ],
+    ids=["value", "key", "bytes", "literal", "field"],
+)
+def test_half_a_character_is_told_and_what_is_told_can_be_written(kind: Any, raw: dict[str, Any]) -> None:
+    faults = Faults()
+    examine(raw, kind, faults)
+    assert faults
+    for fault in faults:
+        assert str(fault).encode()

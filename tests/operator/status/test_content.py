@@ -10,7 +10,7 @@ import pytest
 from sidewinder_operator.compile.conditions import Condition, Part, Status
 from sidewinder_operator.resources.route import ParentRef
 from sidewinder_operator.resources.shape import Faults, examine
-from sidewinder_operator.resources.status import ApiRouteStatus
+from sidewinder_operator.resources.status import ApiRouteStatus, ExternalWorkloadStatus
 from sidewinder_operator.status.content import Told, content, same, timed
 
 
@@ -125,3 +125,14 @@ def test_equal_but_for_times_is_the_same() -> None:
     assert same(whole(), {**before, "parents": before["parents"]})
     assert not same(whole(), {**before, "proxies": {**before["proxies"], "acknowledged": 2}})
     assert not same(whole(), {})
+
+
+def test_what_reaches_no_proxy_of_its_own_is_not_programmed() -> None:
+    selected = Condition(type="Selected", status="True", reason="Selected", message="by legacy")
+    asked = Status(observed_generation=2, conditions=(WELL, selected))
+    found = content("ExternalWorkload", asked, 2, Told(standing=Standing()))
+    assert [each["type"] for each in found["conditions"]] == ["Accepted", "Selected"]
+    assert found.keys() == {"conditions"}
+    faults = Faults(secret=False)
+    examine(timed(found, {}, "2026-01-01T00:00:00Z"), ExternalWorkloadStatus, faults)
+    assert list(faults) == []

@@ -12,6 +12,7 @@ from sidewinder_operator.apiserver import ApiServer
 from sidewinder_operator.compile.conditions import Condition, Status
 from sidewinder_operator.discovery.acks import Standing
 from sidewinder_operator.problems import Reference
+from sidewinder_operator.status import writer as module
 from sidewinder_operator.status.content import Told
 from sidewinder_operator.status.writer import Writer
 from sidewinder_operator.watch.kinds import path_of
@@ -211,5 +212,28 @@ def test_many_objects_are_written_a_few_at_once() -> None:
         assert on.writer.writes == 40
         on.writer.offer({}, {})
         await on.writer.once()
+
+    bench(work)
+
+
+def test_a_moment_in_which_too_little_is_known_is_waited_for_but_not_a_row_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def work(on: Bench) -> None:
+        unsure = True
+        on.writer = Writer(on.api.send, path_of, lambda: True, on._told, who="operator-1", hold=lambda: unsure)
+        route = on.route()
+        running = asyncio.create_task(on.writer.run())
+        on.offer(route)
+        await asyncio.sleep(0.8)
+        assert on.patches() == 0
+        unsure = False
+        await eventually(lambda: on.patches() == 1)
+        unsure = True
+        monkeypatch.setattr(module, "HOLD_SECONDS", 0.5)
+        on.standing = Standing(required=2, acknowledged=2)
+        on.writer.ring()
+        await eventually(lambda: on.patches() == 2)
+        running.cancel()
 
     bench(work)

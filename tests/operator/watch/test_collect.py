@@ -88,3 +88,6 @@ def test_pods_that_should_have_a_sidecar_are_counted() -> None:
     wants_none["metadata"]["labels"]["sidewinder.dev/inject"] = "disabled"
     server.put(objects.PODS, wants_none)
     assert followed(server, Watch.uninjected) == {"shop": 1}
+    assert followed(server, Watch.enabled) == {"shop"}
+    assert followed(server, lambda watch: watch.labels("shop")) == {"sidewinder.dev/inject": "enabled"}
+    assert followed(server, lambda watch: watch.labels("unknown")) == {}

@@ -300,3 +300,17 @@ def test_after_any_mixture_of_faults_it_is_right(seed: int) -> None:
         await on.right()
 
     bench(work, page=3)
+
+
+@pytest.mark.parametrize("watch_list", [True, False], ids=["watched", "in pages"])
+def test_one_of_a_name_alone_is_asked_for_and_known(watch_list: bool) -> None:
+    async def work(on: Bench) -> None:
+        on.server.watch_list = watch_list
+        await on.clock.until(on.reflector.synced.is_set)
+        on.server.put(THINGS, thing("a", 5))
+        on.server.put(THINGS, thing("b", 5))
+        await on.clock.until(lambda: on.known() == {("b", 5)})
+        selected = {query.get("fieldSelector") for _, _, query in on.server.requests}
+        assert selected == {"metadata.name=b"}, "who may read one by its name may not ask for all"
+
+    bench(work, fields="metadata.name=b")

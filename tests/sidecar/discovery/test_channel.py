@@ -5,6 +5,7 @@ import uvloop
 
 from sidewinder_sidecar.discovery import channel
 from sidewinder_sidecar.discovery.channel import Broken, Channel
+from sidewinder_sidecar.discovery.dial import Unix
 from tests.support.discovery import Server
 
 
@@ -15,7 +16,7 @@ def talked(tmp_path, script, work):
         server = Server(script)
         await server.open(path)
         try:
-            opened = await Channel.open(path)
+            opened = await Channel.open(Unix(path))
             try:
                 return await asyncio.wait_for(work(opened), 10)
             finally:
@@ -93,4 +94,54 @@ def test_a_server_that_does_not_answer_is_left(tmp_path, monkeypatch):
 
 def test_no_socket():
     with pytest.raises(Broken, match=r"/nowhere/x: No such file"):
-        uvloop.run(Channel.open("/nowhere/x"))
+        uvloop.run(Channel.open(Unix("/nowhere/x")))
+
+
+def test_a_line_that_need_not_be_waited_for(tmp_path):
+    heard = []
+
+    async def script(line):
+        await line.begin()
+        heard.append((await line.hear()).ack)
+        await line.gone()
+
+    async def work(opened):
+        opened.post(b'{"ack":7,"state":"x"}\n')
+        while not heard:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+    talked(tmp_path, script, work)
+    assert heard == [7]
+
+
+def test_such_lines_do_not_pile_up_before_who_does_not_read(tmp_path):
+    read = asyncio.Event()
+
+    async def script(line):
+        await line.begin()
+        await read.wait()
+
+    async def work(opened):
+        for _ in range(10_000):
+            opened.post(b"x" * 1000)
+        waiting = opened._writer.transport.get_write_buffer_size()
+        read.set()
+        opened.close()
+        opened.post(b"after the end")
+        return waiting
+
+    assert talked(tmp_path, script, work) <= channel.UNREAD + 2000
+
+
+def test_sending_after_the_end_is_broken_and_no_bug(tmp_path):
+    async def script(line):
+        await line.begin()
+        await line.gone()
+
+    async def work(opened):
+        opened.close()
+        await asyncio.sleep(0.01)
+        with pytest.raises(Broken, match="closed"):
+            await opened.send(b"x\n")
+
+    talked(tmp_path, script, work)

@@ -47,6 +47,14 @@ def test_it_is_replaced_whole(path):
     assert os.listdir(os.path.dirname(path)) == ["kept"]
 
 
+def test_a_large_one_lets_the_loop_have_its_turns(path, monkeypatch):
+    naps = []
+    monkeypatch.setattr(keep.time, "sleep", naps.append)
+    keep.write(path, held(*map(str, range(300))), 1)
+    assert naps == [keep.NAP_SECONDS] * (301 // keep.AT_ONCE)
+    assert keep.NAP_SECONDS > 0  # with 0 the interpreter is taken back before the loop has woken
+
+
 def test_a_disk_that_refuses_leaves_the_old_one(path, monkeypatch):
     keep.write(path, held("a"), 1)
 

@@ -4,10 +4,14 @@ import pytest
 import uvloop
 
 from sidewinder_sidecar.discovery import stream as client
+from sidewinder_sidecar.discovery.dial import Unix
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
+from sidewinder_sidecar.discovery.wants import Wants
 from sidewinder_sidecar.snapshot import state, stream
 from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
+from sidewinder_sidecar.wheel import Wheel
+from tests.support.clock import eventually
 from tests.support.discovery import HEAD, Server, transaction
 
 
@@ -38,7 +42,7 @@ def _soon(monkeypatch):
     monkeypatch.setattr(client, "LONGEST_PAUSE", 0.02)
 
 
-def converse(tmp_path, *scripts, held=None, epoch=0, ping_seconds=5.0, until=None, seconds=10.0):
+def converse(tmp_path, *scripts, held=None, epoch=0, ping_seconds=5.0, until=None, seconds=10.0, **options):
     """Run the scripts against a client until the last has ended, or `until(sidecar, discovery)` holds."""
     path = str(tmp_path / "discovery.sock")
     sidecar = Sidecar()
@@ -56,8 +60,9 @@ def converse(tmp_path, *scripts, held=None, epoch=0, ping_seconds=5.0, until=Non
 
         server.scripts[-1] = watched
         discovery = Discovery(
-            path, sidecar.apply, held=held, epoch=epoch, build="1", kept=sidecar.keep, ping_seconds=ping_seconds
-        )
+            Unix(path), sidecar.apply, held=held, epoch=epoch, build="1", kept=sidecar.keep, ping_seconds=ping_seconds,
+            **options,
+        )  # fmt: skip
         await server.open(path)
         running = asyncio.create_task(discovery.run())
 
@@ -147,7 +152,7 @@ def test_a_refusal_is_a_nack_and_what_is_held_serves_on(tmp_path):
                 raise Refusal("endpoints/b", "endpoints[0].port", "0 is no port")
             await sidecar.apply(resources)
 
-        discovery = Discovery(path, apply)
+        discovery = Discovery(Unix(path), apply)
         running = asyncio.create_task(discovery.run())
         while len(answers) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -181,7 +186,7 @@ def test_a_bug_is_a_nack_too(tmp_path, caplog):
         async def apply(resources):
             raise ZeroDivisionError
 
-        discovery = Discovery(path, apply)
+        discovery = Discovery(Unix(path), apply)
         running = asyncio.create_task(discovery.run())
         while not discovery.refused:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -408,7 +413,7 @@ def test_a_replica_that_lags_is_left_for_another(tmp_path):
 
 def test_nobody_is_there(tmp_path, caplog):
     async def run():
-        discovery = Discovery(str(tmp_path / "none.sock"), Sidecar().apply)
+        discovery = Discovery(Unix(str(tmp_path / "none.sock")), Sidecar().apply)
         running = asyncio.create_task(discovery.run())
         await asyncio.sleep(0.1)
         running.cancel()
@@ -418,31 +423,147 @@ def test_nobody_is_there(tmp_path, caplog):
     assert caplog.text.count("No such file") == 1  # said once, tried often
 
 
-def test_want(tmp_path):
+def wanting(known):
+    """Wants on the loop's own wheel; `known` is what the configuration holds."""
+    return Wants(Wheel.of(asyncio.get_running_loop()), lambda key: key in known)
+
+
+def run_with(tmp_path, script, work, **more):
+    """A client with one script at the other end, while `work(discovery, line)` runs."""
+
     async def run():
         path = str(tmp_path / "d.sock")
-        wanted = asyncio.get_running_loop().create_future()
-
-        async def script(line):
-            await started(line)
-            wanted.set_result((await line.hear()).want)
-            await line.gone()
-
         server = Server(script)
         await server.open(path)
-        discovery = Discovery(path, Sidecar().apply)
-        await discovery.want(("nobody:80",))  # nobody to ask
+        made = {name: value() if callable(value) and name == "wants" else value for name, value in more.items()}
+        discovery = Discovery(Unix(path), Sidecar().apply, **made)
         running = asyncio.create_task(discovery.run())
         while not discovery.connected:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        await discovery.want(tuple(f"host-{number}" for number in range(100)))
-        found = await asyncio.wait_for(wanted, 5)
+        try:
+            return await asyncio.wait_for(work(discovery), 5)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await server.close()
+
+    return uvloop.run(run())
+
+
+def test_what_is_wanted_is_asked_and_its_answer_lets_the_call_go_on(tmp_path):
+    known, wanted = set(), []
+
+    async def script(line):
+        await started(line)
+        wanted.append((await line.hear()).want)
+        line.say(stream.encode(stream.Unknown(("10.0.0.2:80",), 30)))
+        known.add("10.0.0.1:80")
+        line.say(*transaction(1, endpoints("a")))
+        assert (await line.hear()).ack == 1
+        await line.gone()
+
+    async def work(discovery):
+        went_on = {}
+        for key in ("10.0.0.1:80", "10.0.0.2:80"):
+            went_on[key] = asyncio.Event()
+            assert discovery._wants.fetch(key, went_on[key].set) is not None
+        for event in went_on.values():
+            await event.wait()
+        assert discovery._wants.fetch("10.0.0.2:80", lambda: None) is None
+        return discovery._wants.answered, discovery._wants.unknown
+
+    assert run_with(tmp_path, script, work, wants=lambda: wanting(known)) == (1, 1)
+    assert wanted == [("10.0.0.1:80", "10.0.0.2:80")]
+
+
+def test_the_word_that_nobody_sends_anything_new_is_handed_on(tmp_path):
+    heard = []
+
+    async def script(line):
+        await started(line)
+        line.say(stream.encode(stream.Retired(3)))
+        await line.gone()
+
+    async def work(discovery):
+        while not heard:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+    run_with(tmp_path, script, work, retired=lambda: heard.append("retired"))
+    assert heard == ["retired"]
+
+
+def test_a_transaction_is_released_when_nothing_older_is_in_use(tmp_path):
+    older, released, told = [1], [], []
+
+    async def script(line):
+        await started(line)
+        for number in (1, 2):
+            line.say(*transaction(number, endpoints(str(number)), *(["endpoints/1"] if number == 2 else [])))
+            assert (await line.hear()).ack == number
+        line.say(stream.encode(stream.Ping(1)))
+        await line.hear()
+        released.append(list(line.released))
+        older.clear()
+        while not told:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        line.say(stream.encode(stream.Ping(2)))
+        await line.hear()
+        released.append(list(line.released))
+        await line.gone()
+
+    async def work(discovery):
+        while older:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        discovery.release()
+        discovery.release()
+        told.append(True)
+        while len(released) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+    run_with(tmp_path, script, work, settled=lambda: not older)
+    assert released == [[], [2]], "the newest alone, once"
+
+
+def test_a_successor_that_cannot_be_had_costs_nothing_while_this_stream_lasts(tmp_path):
+    async def first(line):
+        await started(line)
+        line.say(stream.encode(stream.Goodbye("rebalance", 1)))
+        await asyncio.sleep(0.1)
+        line.say(*transaction(1, endpoints("a")))
+        assert (await line.hear()).ack == 1
+        await line.gone()
+
+    async def busy(line):
+        await line.begin(b"HTTP/1.1 503 Busy\r\n\r\n")
+        await line.gone()
+
+    async def third(line):
+        await line.begin()
+        assert list((await line.hear()).hello.has) == ["endpoints/a"]
+
+    busies = [busy] * 40  # longer than the first stream waits, at these pauses
+    sidecar, _ = converse(tmp_path, first, *busies, third, until=lambda _, discovery: discovery.connections >= 2)
+    assert sidecar.applied == [["endpoints/a"]]
+
+
+def test_a_try_that_fails_late_is_no_stream_that_has_lasted(monkeypatch):
+    """A crowd that waits in vain for its turn must come back ever more slowly, however long it waited."""
+    bounds = []
+    monkeypatch.setattr(client.random, "uniform", lambda low, high: bounds.append(high) or 0.0)
+
+    class Late(Unix):
+        async def connect(self):
+            await asyncio.sleep(2 * client.LONGEST_PAUSE)
+            raise OSError(0, "nobody's turn")
+
+    async def run():
+        running = asyncio.create_task(Discovery(Late("x"), Sidecar().apply).run())
+        await eventually(lambda: len(bounds) >= 4)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await server.close()
-        return found
 
-    assert len(uvloop.run(run())) == client.WANTS
+    uvloop.run(asyncio.wait_for(run(), 10))
+    assert bounds[:4] == [0.005, 0.01, 0.02, 0.02]
 
 
 def test_a_burst_does_not_hold_the_loop(tmp_path):
@@ -456,11 +577,65 @@ def test_a_burst_does_not_hold_the_loop(tmp_path):
         nonlocal longest
         hearing = asyncio.ensure_future(line.hear())
         await line.writer.drain()
-        last = time.monotonic()
+        last = time.thread_time()
         while not hearing.done():
             await asyncio.sleep(0)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
         assert hearing.result().ack == 1
 
     converse(tmp_path, script)
-    assert longest < 0.25, longest  # all of it takes longer; a strict figure would time the machine
+    assert longest < 0.25, (
+        longest
+    )  # of the thread's CPU; all of it takes longer, and a strict figure would time the machine
+
+
+def test_whom_it_trusts_is_told_on_each_stream_and_again_when_that_changes(tmp_path):
+    heard = []
+    trusts = [stream.Trusts(("old",), renewed=True)]
+
+    async def first(line):
+        await line.begin()
+        await line.hear()
+        heard.append(await line.hear())
+        line.say(stream.encode(stream.Ping(1)))
+        heard.append(await line.hear())
+        trusts[0] = stream.Trusts(("new", "old"))
+        line.say(stream.encode(stream.Ping(2)))
+        heard.extend([await line.hear(), await line.hear()])
+
+    async def second(line):
+        await line.begin()
+        await line.hear()
+        heard.append(await line.hear())
+
+    converse(tmp_path, first, second, trusts=lambda: trusts[0])
+    old, new = stream.Trusts(("old",), renewed=True), stream.Trusts(("new", "old"))
+    assert heard[:2] == [old, stream.Pong(1)]
+    assert sorted(heard[2:4], key=repr) == [stream.Pong(2), new]
+    assert heard[4:] == [new]
+
+
+def test_a_renewed_certificate_moves_the_stream_to_a_new_connection(tmp_path):
+    moved = []
+
+    async def first(line):
+        await started(line)
+        line.say(*transaction(1, endpoints("a")))
+        await line.hear()
+        await line.gone()
+        moved.append("left")
+
+    async def second(line):
+        await line.begin()
+        moved.append("came")
+        hello = (await line.hear()).hello
+        assert list(hello.has) == ["endpoints/a"]
+        await line.gone()
+
+    def until(sidecar, discovery):
+        if discovery.applied and not moved:
+            discovery.reconnect()
+        return moved == ["came", "left"] and discovery.connected
+
+    _, discovery = converse(tmp_path, first, second, until=until)
+    assert discovery.connections == 2

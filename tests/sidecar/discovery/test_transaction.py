@@ -1,10 +1,12 @@
+import sys
+
 import msgspec
 import pytest
 
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.discovery import transaction
-from sidewinder_sidecar.discovery.transaction import LAG_SECONDS, LAGGING, Held, Lag, Refusal, Transaction, decode
-from sidewinder_sidecar.snapshot.stream import Begin, Commit, Drop, Malformed, Set
+from sidewinder_sidecar.discovery.transaction import LAG_SECONDS, Held, Lag, Refusal, Transaction, decode
+from sidewinder_sidecar.snapshot.stream import LAGGING, Begin, Commit, Drop, Malformed, Set
 from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
 
 
@@ -38,6 +40,28 @@ def test_sets_and_drops_lead_to_a_state():
     second = done(first, state("b"), Drop("endpoints/a"), Drop("endpoints/never-there"))
     assert (list(second.versions), second.origins) == (["endpoints/b"], {})
     assert list(first.versions) == ["endpoints/a", "endpoints/b"]  # what serves is not touched
+
+
+def test_what_was_dropped_leaves_no_holes_for_the_next_transaction_to_copy():
+    count = 3 * snapshot.NAMES_AT_ONCE
+    names = [f"endpoints/{number}" for number in range(count)]
+    held = Held(
+        dict.fromkeys(names, EndpointsSpec(name="a")), dict.fromkeys(names, "1"), dict.fromkeys(names[::2], ("uid", 1))
+    )
+    under_way = Transaction(Begin(1, snapshot.state(dict.fromkeys(names[-9:], "1"))), held, Lag())
+    for name in names[:-9]:
+        under_way.drop(Drop(name))
+    steps, found = under_way.hashing(), ""
+    while not found:
+        try:
+            next(steps)
+        except StopIteration as told:
+            found = told.value
+    after = under_way.commit(Commit(1), found)
+    assert [list(after.versions), list(after.resources), list(after.origins)] == [names[-9:], names[-9:], names[-8::2]]
+    for part in (after.versions, after.resources, after.origins):
+        assert sys.getsizeof(part) < sys.getsizeof(held.origins) / 100
+    assert len(held.versions) == count
 
 
 def test_an_equal_set_is_an_empty_commit():

@@ -1,4 +1,4 @@
-"""Conversations with a caller, by hand: bytes in, requests out, time when the test says so."""
+"""Conversations with a caller, by hand: bytes in, requests out; answers framed by version and method."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from typing import Any
 
+import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.downstream.http1 import UNREAD
 from sidewinder_sidecar.errors import TABLE
-from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.fields import fields
+from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.wire import OPEN
 from tests.support.http1 import Down, Echo, run, turns
 
@@ -23,6 +25,9 @@ CLOSE = b"GET /d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 OLD = b"GET /e HTTP/1.0\r\n\r\n"
 BAD = b"GET /f HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
 CUT = b"PUT /g HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX"
+HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+ASKING = POST[:-5]  # its body is to come
+EXPECT = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
 
 Test = Callable[[], Coroutine[Any, Any, None]]
 
@@ -36,6 +41,12 @@ def looped(test: Test) -> Callable[[], None]:
     wrapped.__name__ = test.__name__
     wrapped.__doc__ = test.__doc__
     return wrapped
+
+
+def began(data: bytes) -> Down:
+    down = Down()
+    down.connection.data_received(data)
+    return down
 
 
 @looped
@@ -196,206 +207,106 @@ def test_a_caller_that_leaves_at_any_point_leaves_nothing(pieces: list[bytes], a
     run(main)
 
 
-@looped
-async def test_a_slow_head_is_given_its_time_as_a_whole() -> None:
-    down = Down(Echo)
-    for at in range(9):
-        await down.say(GET[at : at + 1])
-        down.proxy.clock.advance(1)
+ANSWERS = {
+    "known length": (GET, 200, 5, [b"he", b"llo"], None),
+    "chunked": (GET, 200, None, [b"he", b"llo"], None),
+    "trailers": (GET, 200, None, [b"hello"], (b"X-T", b"1")),
+    "empty chunked": (GET, 200, None, [], None),
+    "empty": (GET, 200, 0, [], None),
+    "HEAD": (HEAD, 200, 5, [b"hello"], None),
+    "204": (GET, 204, 0, [b"hello"], None),
+    "304": (GET, 304, None, [], None),
+    "1.0 known length": (OLD, 200, 5, [b"hello"], None),
+    "1.0 until close": (OLD, 200, None, [b"he", b"llo"], (b"X-T", b"1")),
+}
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in pieces", "whole"])
+@pytest.mark.parametrize("case", ANSWERS)
+def test_answers_read_by_another(case: str, whole: bool) -> None:
+    asked, status, length, pieces, trailer = ANSWERS[case]
+    if whole:
+        trailer = None
+
+    async def main() -> None:
+        down = began(asked)
+        connection = down.connection
+        answer = Response(status, fields((b"A", b"1"), (b"a", b"2")), length)
+        if whole:
+            connection.send_head(answer, b"".join(pieces))
+            assert down.transport.writes == 1
+        else:
+            connection.send_head(answer, None)
+            for piece in pieces:
+                connection.send_data(piece)
+            connection.send_end(fields(trailer) if trailer else None)
+        peer = h11.Connection(h11.CLIENT)
+        method = asked.split(b" ")[0]
+        peer.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+        peer.receive_data(down.transport.sent)
+        if down.transport.ended:
+            peer.receive_data(b"")
+        event = peer.next_event()
+        assert type(event) is h11.Response
+        assert event.status_code == status
+        assert [row for row in event.headers.raw_items() if row[0] in (b"A", b"a")] == [(b"A", b"1"), (b"a", b"2")]
+        body = b""
+        while type(event := peer.next_event()) is h11.Data:
+            body += bytes(event.data)
+        assert type(event) is h11.EndOfMessage
+        bodiless = method == b"HEAD" or status in (204, 304)
+        assert body == (b"" if bodiless else b"".join(pieces))
+        assert list(event.headers) == ([(b"x-t", b"1")] if trailer and asked is GET else [])
+        assert down.transport.ended is (asked is OLD)
+        assert connection.serving is None
+
+    run(main)
+
+
+def test_a_head_that_comes_alone_is_let_go() -> None:
+    down = began(GET)
+    down.connection.send_head(Response(200, fields()), None)
     assert not down.transport.sent
-    down.proxy.clock.advance(1.1)
-    assert down.statuses() == [408]
-    assert down.exchange.refused == "request_timeout"
-    assert down.transport.ended
+    down.connection.send_data(b"")
+    assert down.transport.sent.endswith(b"\r\n\r\n")
 
 
-@looped
-async def test_an_idle_connection_is_closed() -> None:
-    down = Down(Echo)
-    await down.say(GET)
-    down.proxy.clock.advance(74)
-    assert not down.transport.ended
-    await down.say(GET)
-    down.proxy.clock.advance(74)
-    assert not down.transport.ended
-    down.proxy.clock.advance(1.1)
-    assert down.transport.ended
-    assert down.statuses() == [200, 200]
+def test_a_final_answer_to_who_waits_to_continue_ends_the_connection() -> None:
+    async def main() -> None:
+        down = began(EXPECT)
+        down.exchange.answer(403, b"no")
+        assert b"Connection: close" in down.transport.sent
+        assert down.transport.eof
+        await down.say(b"hello" + GET)
+        assert len(down.proxy.exchanges) == 1
+
+    run(main)
 
 
-@looped
-async def test_a_body_that_stops_coming_is_told_so() -> None:
-    down = Down()
-    await down.say(POST[:-2])
-    down.proxy.clock.advance(59)
-    await down.say(POST[-2:-1])
-    down.proxy.clock.advance(59)
-    assert not down.transport.sent
-    down.proxy.clock.advance(1.1)
-    assert down.statuses() == [408]
-    assert down.exchange.refused == "request_timeout"
+def test_an_early_answer_goes_on_beside_the_request() -> None:
+    async def main() -> None:
+        down = began(ASKING + b"he")
+        connection = down.connection
+        connection.send_head(Response(200, fields(), 4), None)
+        connection.send_data(b"ab")
+        await down.say(b"llo")
+        assert down.exchange.ended
+        connection.send_data(b"cd")
+        connection.send_end()
+        assert b"Connection: close" in down.transport.sent
+        assert down.transport.sent.endswith(b"abcd")
+        assert down.transport.ended
+
+    run(main)
 
 
-@looped
-async def test_a_body_that_the_exchange_does_not_take_is_not_the_caller_s_fault() -> None:
-    down = Down()
-    await down.say(POST[:-2])
-    down.connection.pause()
-    assert not down.transport.reading
-    down.proxy.clock.advance(500)
-    assert not down.transport.sent
-    down.connection.resume()
-    assert down.transport.reading
-    down.proxy.clock.advance(59)
-    assert not down.transport.sent
-
-
-@looped
-async def test_a_caller_that_half_closes_is_answered() -> None:
-    down = Down()
-    await down.say(GET + GET)
-    down.transport.hear_eof()
-    down.exchange.answer(200, b"x")
-    await turns()
-    down.exchange.answer(201, b"y")
-    assert down.statuses() == [200, 201]
-    assert down.transport.sent.count(b"Connection: close") == 1
-    assert down.transport.ended
-
-
-@looped
-async def test_a_caller_that_said_fin_is_given_up_when_no_answer_begins() -> None:
-    down = Down()
-    await down.say(GET)
-    down.transport.hear_eof()
-    down.proxy.clock.advance(1.9)
-    assert not down.exchange.gone
-    down.proxy.clock.advance(0.2)
-    assert down.exchange.gone == "caller_gone"
-    assert down.transport.aborted
-
-
-@looped
-async def test_half_a_request_and_fin_is_nobody() -> None:
-    down = Down()
-    await down.say(POST[:-2])
-    down.transport.hear_eof()
-    assert down.exchange.gone == "caller_gone"
-    assert not down.exchange.ended
-    assert down.transport.aborted
-
-
-@looped
-async def test_the_connection_limit_is_told() -> None:
-    down = Down(limits=Limits(connections=1))
-    down.listener.connections.add(object())  # type: ignore[arg-type]
-    other = Down(limits=Limits(connections=1))
-    other.listener.connections.add(object())  # type: ignore[arg-type]
-    other.connection.on_open()
-    assert other.statuses() == [503]
-    assert b"connection_limit_reached" in other.transport.sent
-    assert other.listener.turned_away == 1
-    await other.say(GET)
-    assert not other.proxy.exchanges
-
-
-@looped
-async def test_draining_lets_what_runs_finish() -> None:
-    busy, idle = Down(), Down(Echo)
-    await busy.say(GET)
-    await idle.say(GET)
-    busy.connection.drain()
-    idle.connection.drain()
-    assert idle.transport.ended
-    assert not busy.transport.ended
-    busy.exchange.answer(200, b"x")
-    assert b"Connection: close" in busy.transport.sent
-    assert busy.transport.ended
-
-
-@looped
-async def test_what_comes_after_the_end_is_thrown_away() -> None:
-    down = Down(Echo)
-    await down.say(BAD)
-    sent = await down.say(GET, GET)
-    assert down.statuses() == [400]
-    assert sent == down.transport.sent
-    assert down.transport.eof
-    assert down.transport.reading, "or the kernel would reset, and take the answer with it"
-    down.proxy.clock.advance(2.1)
-    assert down.transport.aborted
-
-
-def upgrade(*more: bytes) -> bytes:
-    return b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + b"".join(more) + b"\r\n"
-
-
-@looped
-async def test_a_tunnel() -> None:
-    from sidewinder_sidecar.fields import fields
-    from sidewinder_sidecar.messages import Response
-
-    down = Down()
-    await down.say(upgrade() + b"early")
-    exchange = down.exchange
-    assert exchange.ended
-    assert exchange.body == b""
-    down.connection.open_tunnel(Response(101, fields()))
-    assert down.transport.sent.endswith(b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert exchange.body == b"early"
-    await down.say(b"more")
-    assert exchange.body == b"earlymore"
-    down.connection.send_data(b"back")
-    assert down.transport.sent.endswith(b"\r\n\r\nback")
-    exchange.ended = False
-    down.transport.hear_eof()
-    assert exchange.ended
-    assert not down.transport.closing
-    down.connection.send_data(b"last")
+def test_an_answer_that_breaks_its_word_is_cut() -> None:
+    down = began(GET)
+    down.connection.send_head(Response(200, fields(), 5), None)
+    down.connection.send_data(b"he")
     down.connection.send_end()
-    assert down.transport.sent.endswith(b"backlast")
-    assert down.transport.closing
-    down.transport.settle()
-    assert not exchange.gone
-
-
-@looped
-async def test_a_tunnel_that_the_upstream_ends_first() -> None:
-    from sidewinder_sidecar.fields import fields
-    from sidewinder_sidecar.messages import Response
-
-    down = Down()
-    await down.say(upgrade())
-    down.exchange.ended = False
-    down.connection.open_tunnel(Response(101, fields()))
-    down.connection.send_end()
-    assert down.transport.eof
-    await down.say(b"still")
-    assert down.exchange.body == b"still"
-    down.transport.hear_eof()
-    assert down.exchange.ended
-    assert down.transport.lost
-    assert not down.exchange.gone
-
-
-@looped
-async def test_a_refused_upgrade_leaves_an_ordinary_connection() -> None:
-    down = Down()
-    await down.say(upgrade() + GET)
-    down.exchange.answer(403, b"no")
-    await turns()
-    down.exchange.answer(200, b"x")
-    assert down.statuses() == [403, 200]
-
-
-@looped
-async def test_what_follows_a_refused_connect_is_no_request() -> None:
-    down = Down()
-    await down.say(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n" + GET)
-    down.exchange.answer(403, b"no")
-    await turns()
-    assert len(down.proxy.exchanges) == 1
-    assert down.transport.ended
+    assert down.transport.aborted
+    assert down.connection.serving is None
 
 
 @looped

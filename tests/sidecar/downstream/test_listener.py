@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from sidewinder_sidecar.downstream import http1, tcp
 from sidewinder_sidecar.downstream.listener import Listener
 from sidewinder_sidecar.messages import Failure, Response
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
+from tests.support import memory
 from tests.support.http1 import Echo, Exchange, Proxy
+from tests.support.redirected import Redirected
 from tests.support.sockets import raw, run, serving, until
 
 LIMITS = Limits(linger_seconds=0.3)
@@ -56,8 +59,8 @@ class Relay(Exchange):
     def on_informational(self, response: Response) -> None:
         self.caller.send_informational(response)
 
-    def on_response(self, response: Response, ended: bool) -> None:
-        self.caller.send_head(response, ended)
+    def on_response(self, response: Response, body: bytes | None) -> None:
+        self.caller.send_head(response, body)
 
     def on_data(self, data: bytes) -> None:
         if not self.caller.send_data(data):
@@ -336,3 +339,11 @@ def test_large_bodies_pass_both_ways_unchanged() -> None:
             assert len(listener.proxy.endpoint.idle) == 1
 
     run(main)
+
+
+def test_a_transparent_listener_finds_out_what_is_spoken() -> None:
+    plain, transparent = (Redirected(memory.listener(transparent=one)) for one in (False, True))
+    assert isinstance(plain.listener._accept(), http1.Connection)
+    assert isinstance(transparent.listener._accept(), tcp.Connection)
+    transparent.listener.name = "gone"
+    assert isinstance(transparent.listener._accept(), http1.Connection)  # which says so

@@ -72,7 +72,7 @@ def test_no_value_ends_its_line(value: bytes) -> None:
     with pytest.raises(Unsendable, match="control byte"):
         encode.request_head(made)
     with pytest.raises(Unsendable, match="control byte"):
-        encode.response_head(response((b"Location", value)), True, made, True)
+        encode.response_head(response((b"Location", value)), b"", made, True)
 
 
 @pytest.mark.parametrize("name", [b"", b"a b", b"a:", b"\xe9"])
@@ -124,16 +124,19 @@ ANSWERS = {
 def test_answers(case: str) -> None:
     made, ended, asked, keep, lines, ending = ANSWERS[case]
     first = {204: b"204 No Content", 304: b"304 Not Modified"}.get(made.status, b"200 OK")
-    assert encode.response_head(made, ended, asked, keep) == (b"HTTP/1.1 " + first + b"\r\n" + lines + b"\r\n", ending)
+    assert encode.response_head(made, b"" if ended else None, asked, keep) == (
+        b"HTTP/1.1 " + first + b"\r\n" + lines + b"\r\n",
+        ending,
+    )
 
 
 def test_reasons_and_unknown_statuses() -> None:
     made = Response(299, fields(), 0, b"Fine \xe9")
-    assert encode.response_head(made, True, None, True)[0].startswith(b"HTTP/1.1 299 Fine \xe9\r\n")
+    assert encode.response_head(made, b"", None, True)[0].startswith(b"HTTP/1.1 299 Fine \xe9\r\n")
     with pytest.raises(Unsendable):
-        encode.response_head(Response(200, fields(), 0, b"a\r\nb"), True, None, True)
+        encode.response_head(Response(200, fields(), 0, b"a\r\nb"), b"", None, True)
     with pytest.raises(Unsendable):
-        encode.response_head(Response(20, fields(), 0), True, None, True)
+        encode.response_head(Response(20, fields(), 0), b"", None, True)
 
 
 def test_chunks_and_trailers() -> None:

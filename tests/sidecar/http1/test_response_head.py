@@ -115,7 +115,7 @@ def test_where_the_body_ends(case: str) -> None:
 
 def test_hop_by_hop_fields_are_gone_and_the_rest_is_forwarded_as_it_came() -> None:
     answer, _, _ = parse(head(b"Server: x", b"Connection: keep-alive", b"Keep-Alive: timeout=5", b"Content-Length: 2"))
-    assert encode.response_head(answer, False, request(), True)[0] == head(b"Server: x", b"Content-Length: 2")
+    assert encode.response_head(answer, None, request(), True)[0] == head(b"Server: x", b"Content-Length: 2")
 
 
 def test_what_a_101_and_keep_alive_say() -> None:
@@ -148,7 +148,7 @@ def test_what_leaves_is_what_came_in_by_another_s_judgement(
     if edited:
         answer.fields.set(b"x-a", b"X-A", b"new")
     length = answer.length
-    sent, told = encode.response_head(answer, False, request(method), True)
+    sent, told = encode.response_head(answer, None, request(method), True)
     peer = h11.Connection(h11.CLIENT)
     peer.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     peer.receive_data(sent)
@@ -177,7 +177,7 @@ def told(data: bytes, method: bytes, seen: Seen) -> object:
         return fault.error, fault.detail
     fields = answer.fields
     found = (answer.status, answer.length, answer.reason, answer.close, keep, ending, list(fields), dict(fields.index))
-    sent = encode.response_head(answer, False, request(method), True)
+    sent = encode.response_head(answer, None, request(method), True)
     fields.set(b"content-length", b"Content-Length", b"1")
     fields.add(b"x", b"X", b"1")
     return found, sent

@@ -70,6 +70,30 @@ def test_a_configuration_is_swapped_in_with_its_listeners():
     assert "route/shop/reviews" in configuration.resources
 
 
+def test_it_is_settled_once_no_exchange_uses_what_was_replaced():
+    import asyncio
+
+    async def run():
+        wheel = Wheel.of(asyncio.get_running_loop())
+        proxy = Proxy(Fleet(wheel, lambda spec, seconds: FakeEndpoint(spec)), wheel, lambda call: None, Limits())
+        configuration = Configuration(proxy, Listeners(proxy))
+        told = []
+        configuration.on_settled = lambda: told.append(configuration.is_settled())
+        await configuration.apply(bodies(pictured(9)))
+        assert configuration.is_settled()
+        pinned = [proxy.plan]
+        told.clear()
+        await configuration.apply(bodies(pictured(10)))
+        await configuration.apply(bodies(pictured(11)))
+        assert (configuration.is_settled(), told) == (False, [])
+        pinned.clear()
+        assert (configuration.is_settled(), told) == (True, [True])
+        configuration._listeners.close()
+        await asyncio.sleep(0)
+
+    uvloop.run(run())
+
+
 def test_a_refused_one_leaves_everything():
     broken = pictured(9, backends=[{"backend": "nobody"}])
     plans, ports, refusals, configuration = applied(pictured(9), broken)

@@ -172,3 +172,20 @@ def test_names_and_kinds_must_agree_and_there_is_one_proxy():
         with pytest.raises(Refused) as refused:
             run(build(given, fleet))
         assert refused.value.resource == resource
+
+
+def test_headless_services_are_found_by_the_endpoints_of_the_newest_snapshot():
+    def resources(*addresses):
+        spec = ServiceSpec(name="shop/set:80", namespace="shop", port=80, headless=True, backend="set")
+        members = tuple(EndpointSpec(uid=one, address=one, port=5432) for one in addresses)
+        listening = listener(transparent=True)
+        return listening, spec, BackendSpec(name="set", endpoints="set"), EndpointsSpec(name="set", endpoints=members)
+
+    scene = Scene()
+    first = scene.adopt(*resources("10.1.0.1"))
+    second = scene.adopt(*resources("10.1.0.2", "FD00:0::2"))
+    assert second.services["shop/set:80"] is first.services["shop/set:80"]  # nothing of it has changed
+    found = [second.listeners["out"].reach(to) is not None for to in (
+        ("10.1.0.1", 5432), ("10.1.0.2", 5432), ("10.1.0.2", 80), ("fd00::2", 5432),
+    )]  # fmt: skip
+    assert found == [False, True, False, True]

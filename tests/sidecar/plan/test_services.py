@@ -63,3 +63,16 @@ def test_split():
         b"[::1]": (b"[::1]", b""),
     }
     assert {given: split(given) for given in cases} == cases
+
+
+def test_addresses_and_ports_lead_to_the_first_that_has_them():
+    made = table(
+        spec("reviews", 9080, addresses=("10.96.0.7", "FD00:0::7")),
+        spec("late", 9080, addresses=("10.96.0.7", "10.96.0.8")),
+        spec("web", 80, addresses=("10.96.0.7",)),
+    )
+    assert {to: service.name for to, service in made.reached.items()} == {
+        ("10.96.0.7", 9080): "reviews", ("fd00::7", 9080): "reviews", ("10.96.0.8", 9080): "late",
+        ("10.96.0.7", 80): "web",
+    }  # fmt: skip
+    assert {port: service.name for port, service in made.ports.items()} == {9080: "reviews", 80: "web"}

@@ -53,6 +53,20 @@ def test_bodies_are_frozen():
         WeightedBackend(backend="a").weight = 2
 
 
+@pytest.mark.parametrize("count", [0, 1, 4096, 4097, 30_000])
+def test_names_are_sorted_in_steps_as_at_once(count):
+    names = [f"route/{(n * 7919) % 30_011}" for n in range(count)]
+    found = []
+
+    def run():
+        found.append((yield from snapshot.in_order(iter(names))))
+
+    steps = sum(1 for _ in run())
+    assert found == [sorted(names)]
+    runs = -(-count // snapshot.NAMES_AT_ONCE)
+    assert steps >= runs
+
+
 def test_a_state_is_the_same_in_steps_and_at_once():
     versions = {f"route/r{n}": f"{n:016x}" for n in range(10_000)}
     found = []
@@ -63,5 +77,5 @@ def test_a_state_is_the_same_in_steps_and_at_once():
     count = sum(1 for _ in run())
     text = "\n".join(f"{name} {versions[name]}" for name in sorted(versions))
     assert found[0] == snapshot.state(versions) == snapshot.version(text.encode())
-    assert count == -(-10_000 // snapshot.NAMES_AT_ONCE)
+    assert count == 3 + 2 + 1 + 3  # three runs are sorted, merged by twos, then hashed a run at a time
     assert snapshot.state({}) == snapshot.version(b"")

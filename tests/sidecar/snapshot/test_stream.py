@@ -13,6 +13,7 @@ TO_CLIENT = [
     stream.Set("route/a", "v1", msgspec.Raw(b"{}")),
     stream.Drop("route/a"),
     stream.Commit(1),
+    stream.Unknown(("10.0.0.1:80", "[fd00::1]:80", "reviews.shop"), 30.0),
     stream.Retired(1),
     stream.Ping(1),
     stream.Pong(1),
@@ -25,6 +26,7 @@ TO_SERVER = [
     stream.Nack(nack=1, state="s", resource="route/a", field="rules", why="because"),
     stream.Seen({"v1": 5}),
     stream.Released(1),
+    stream.Trusts(("0123456789abcdef",), renewed=True),
     stream.Ping(1),
     stream.Pong(1),
 ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidewinder_sidecar.messages import Peer
+from sidewinder_sidecar.messages import Peer, Relayed
 from sidewinder_sidecar.telemetry import access_log
 from sidewinder_sidecar.telemetry.access_log import AccessLog
 from tests.support.calls import Route, call
@@ -146,3 +146,37 @@ def test_a_reader_who_stalls_costs_lines_that_are_counted():
     log(call())
     log.flush()
     assert (log.dropped, len(kept.lines())) == (2, 1)
+
+
+def told_of(relayed):
+    kept = Kept()
+    log = AccessLog(kept)
+    log.relayed(relayed)
+    log.flush()
+    (line,) = kept.lines()
+    return line
+
+
+def test_a_relayed_connection_has_a_line_of_its_own_kind():
+    began = time.monotonic()
+    peer = Peer("10.1.0.5", 4000)
+    peer.destination = ("fd00:96::7", 5432)
+    relayed = Relayed("outbound", peer, began)
+    relayed.protocol, relayed.host, relayed.address = "TLS", "db.example", ("10.0.0.1", 5432)
+    relayed.service, relayed.backend = "shop/db:5432", "shop/db"
+    relayed.connected, relayed.ended = began + 0.25, began + 2
+    relayed.bytes_in, relayed.bytes_out, relayed.retries = 3, 4, 1
+    relayed.error, relayed.detail = "idle", "nothing moved"
+    line = told_of(relayed)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {
+        "listener": "outbound", "protocol": "TLS", "service": "shop/db:5432", "backend": "shop/db",
+        "host": "db.example", "duration_us": 2_000_000, "connect_us": 250_000, "bytes_in": 3, "bytes_out": 4,
+        "peer": "10.1.0.5", "destination": "[fd00:96::7]:5432", "upstream": "10.0.0.1:5432", "retries": 1,
+        "error": "idle", "flag": "SI", "detail": "nothing moved",
+    }  # fmt: skip
+
+
+def test_what_there_is_nothing_to_say_about_is_left_out():
+    line = told_of(Relayed("inbound", Peer(), time.monotonic()))
+    assert set(line) == {"time", "listener", "protocol", "duration_us", "bytes_in", "bytes_out", "peer", "upstream"}

@@ -1,5 +1,6 @@
 import os
 
+from sidewinder_sidecar.messages import Peer, Relayed
 from sidewinder_sidecar.telemetry.access_log import AccessLog
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.record import Recorder
@@ -39,8 +40,22 @@ def test_one_record_feeds_all(tmp_path):
     os.close(descriptor)
 
 
+def test_a_relayed_connection_is_told_to_all_but_the_spans(tmp_path):
+    file = tmp_path / "access.log"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+    spans, metrics = Listening(), Metrics()
+    record = Recorder(metrics, AccessLog(Writer(descriptor)), spans)
+    record.relayed(Relayed("outbound", Peer(), 1.0))
+    record.close(1.0)
+    assert spans.calls == []
+    assert sum(sum(one.errors.values()) for one in metrics.connections.series.values()) == 1
+    assert len(file.read_text().splitlines()) == 1
+    os.close(descriptor)
+
+
 def test_what_is_off_is_not_told():
     record = Recorder(Metrics())
+    record.relayed(Relayed("outbound", Peer(), 1.0))
     record(call(sampled=True))
     record.flush()
     record.close(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, BudgetSpec, EndpointSpec, EndpointsSpec
-from sidewinder_sidecar.upstream.backend import Backend
+from sidewinder_sidecar.upstream.backend import Backend, canonical
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.memory import Clock, Endpoint
 
@@ -50,3 +50,19 @@ def test_requests_are_counted_retries_are_not_and_a_new_budget_keeps_the_count()
     one.serve(other, made(True), 1.0)
     assert (one.budget.spec.percent, one.budget.requests()) == (50, 100)
     assert "v1" in repr(one)
+
+
+def test_the_endpoint_that_was_dialled_is_found_while_it_is_there():
+    one, sources = backend()
+    one.serve(sources, made(True, False), 0.0)
+    assert one.pick_dialled(("10.0.0.1", 2), 0.0).address == ("10.0.0.1", 2)  # ready or not
+    assert one.pick_dialled(("10.0.0.1", 3), 0.0) is None
+    assert one.budget.current == 2
+    one.serve(sources, made(True, True, True), 0.0)
+    assert one.pick_dialled(("10.0.0.1", 3), 0.0).address == ("10.0.0.1", 3)
+
+
+def test_addresses_are_compared_as_the_kernel_writes_them():
+    assert [canonical(one) for one in ("FD00:0::1", "10.0.0.1", "db.example", "a:b")] == [
+        "fd00::1", "10.0.0.1", "db.example", "a:b",
+    ]  # fmt: skip

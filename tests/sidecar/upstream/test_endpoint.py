@@ -1,16 +1,17 @@
-"""Pools over real sockets: dialling, failing, reusing the latest first, retiring, nothing left over."""
+"""Pools over real sockets: reusing the latest first, retiring, nothing left over. And a try: quiet once it is over."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 
-from sidewinder_sidecar.http1.encode import Unsendable
+from sidewinder_sidecar.fields import fields
+from sidewinder_sidecar.http1.encode import Unsendable, request_head
+from sidewinder_sidecar.messages import CONNECT
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
-from sidewinder_sidecar.upstream.endpoint import Endpoint
+from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.http1 import LIMITS, Receiver, Up, request
 from tests.support.sockets import run, serving, until
@@ -79,75 +80,6 @@ def test_a_retired_endpoint_finishes_and_never_pools() -> None:
     assert not up.endpoint.idle
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-FAILURES = {
-    "refused": ("127.0.0.1", "connect_refused"),
-    "no such name": ("no-such-host.invalid", "dns_error"),
-    "no way": ("255.255.255.255", "connect_failed"),
-}
-
-
-@pytest.mark.parametrize("case", FAILURES)
-def test_connections_that_fail_say_why(case: str) -> None:
-    address, error = FAILURES[case]
-
-    async def main() -> None:
-        one = endpoint(free_port(), address)
-        receiver = Receiver()
-        attempt = one.open(request(), receiver)
-        await until(lambda: receiver.over, 15)
-        assert receiver.told == [f"failure connect {error}"]
-        assert receiver.failure is not None
-        assert receiver.failure.detail
-        assert one.active == 0
-        assert not one.dials
-        attempt.cancel("late")
-        assert one.active == 0
-        assert len(one.wheel) == 0
-
-    run(main, 30)
-
-
-def full() -> socket.socket:
-    """A listener whose queue is full: connecting to it hangs."""
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    sock.listen(0)
-    return sock
-
-
-def test_connecting_has_a_time_limit_and_can_be_cancelled() -> None:
-    async def main() -> None:
-        sock = full()
-        fillers = []
-        for _ in range(4):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(sock.getsockname())
-            fillers.append(filler)
-        one = endpoint(sock.getsockname()[1], timeout=0.1)
-        receiver, other = Receiver(), Receiver()
-        one.open(request(), receiver)
-        cancelled = one.open(request(), other)
-        cancelled.cancel("enough")
-        assert one.active == 1
-        await until(lambda: receiver.over)
-        assert receiver.told == ["failure connect connect_timeout"]
-        await until(lambda: not one.dials)
-        assert not other.told
-        assert one.active == 0
-        assert len(one.wheel) == 0
-        for each in (sock, *fillers):
-            each.close()
-
-    run(main)
-
-
 def test_a_body_that_came_while_connecting() -> None:
     async def main() -> None:
         async def reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,3 +137,53 @@ def test_an_update_changes_what_may_change() -> None:
     up = Up()
     up.endpoint.update(EndpointSpec(uid="one", address="192.0.2.1", port=80, weight=7, zone="b", ready=False))
     assert (up.endpoint.weight, up.endpoint.zone, up.endpoint.ready) == (7, "b", False)
+
+
+class Dial:
+    cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def connecting(length: int | None = None) -> tuple[Up, Attempt, Receiver]:
+    up = Up()
+    up.endpoint.active = 1
+    receiver = Receiver()
+    asked = request(b"PUT", length)
+    attempt = Attempt(up.endpoint, asked, receiver, request_head(asked))
+    attempt.dial = Dial()
+    return up, attempt, receiver
+
+
+def test_what_is_sent_before_there_is_a_connection_goes_out_with_the_head() -> None:
+    up, attempt, _ = connecting()
+    assert not attempt.send_data(b"he")
+    assert not attempt.send_data(b"")
+    assert not attempt.send_data(b"llo")
+    attempt.send_end(fields((b"X-T", b"1")))
+    attempt.pause()
+    attempt.resume()
+    up.connection.start(attempt)
+    assert up.transport.sent.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n")
+
+
+def test_cancelled_while_connecting() -> None:
+    up, attempt, receiver = connecting()
+    attempt.cancel("enough")
+    attempt.cancel("again")
+    assert attempt.dial.cancelled
+    assert up.endpoint.active == 0
+    attempt.fail(CONNECT, "connect_refused", "late")
+    assert not receiver.told
+    assert attempt.send_data(b"late")
+    attempt.send_end()
+    assert repr(attempt) == "<Attempt <Request PUT /> 192.0.2.1:80 over>"
+
+
+def test_failed_once() -> None:
+    up, attempt, receiver = connecting()
+    attempt.fail(CONNECT, "connect_refused", "no")
+    attempt.fail(CONNECT, "connect_refused", "no")
+    assert receiver.told == ["failure connect connect_refused"]
+    assert up.endpoint.active == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from sidewinder_sidecar.messages import Request
 from tests.sidecar.upstream.test_endpoint import endpoint
@@ -85,5 +86,23 @@ def test_a_tunnel_that_is_cancelled_or_reset() -> None:
                     await until(lambda heard=receiver: heard.told[-1] in ("failure answering incomplete", "end"))
                     attempt.cancel("enough")
                 assert one.active == 0
+
+    run(main)
+
+
+def test_a_silent_peer_is_asked_whether_it_is_still_there() -> None:
+    async def main() -> None:
+        async def waits(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        async with serving(waits) as port:
+            one = endpoint(port)
+            receiver = Receiver()
+            attempt = one.open(connect(), receiver)
+            await until(lambda: receiver.told == ["tunnel"])
+            sock = attempt.connection.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+            attempt.cancel("enough")
 
     run(main)

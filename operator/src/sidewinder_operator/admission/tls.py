@@ -1,14 +1,14 @@
 """The webhooks' TLS: one context whose certificate is replaced in place. Made by `main`, used by `server`.
 
 A handshake takes the certificate that is loaded when it begins; connections that stand are not touched, so that no
-rotation refuses one. The key is never in a file system: it goes through anonymous memory.
+rotation refuses one. The key is never in a file system (`credentials.load`).
 """
 
 from __future__ import annotations
 
-import os
 import ssl
 
+from sidewinder_operator.authority.credentials import load
 from sidewinder_operator.authority.serving import Served
 
 
@@ -22,10 +22,4 @@ def context() -> ssl.SSLContext:
 
 def use(into: ssl.SSLContext, served: Served) -> None:
     """From the next handshake on this certificate is shown."""
-    memory = os.memfd_create("sidewinder-webhooks", os.MFD_CLOEXEC)
-    try:
-        with open(memory, "wb", closefd=False) as file:
-            file.write(served.pem())
-        into.load_cert_chain(f"/proc/self/fd/{memory}")
-    finally:
-        os.close(memory)
+    load(into, served.pem())

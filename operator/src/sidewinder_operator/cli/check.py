@@ -1,6 +1,6 @@
 """`sidewinder check`: is the cluster fit for Sidewinder, or Sidewinder well in it? Findings, each with what to do.
 
-Called by `main`; calls `findings` and `pods` through kubectl.
+Called by `main`; calls `findings`, `trust` and `pods` through kubectl.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sidewinder_operator.cli import findings, pods
+from sidewinder_operator.cli import findings, pods, trust
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.findings import Api, Check, Finding, Place
 from sidewinder_operator.cli.kubectl import Refused
@@ -23,7 +23,7 @@ def check(api: Api, place: Place) -> list[Finding]:
     told: list[Finding] = []
     if not installed:
         told.append(Finding(level="ok", about="Sidewinder", message=f"it is not installed in {place.namespace} yet"))
-    rest = (*findings.AFTER, *pods.CHECKS) if installed else findings.BEFORE
+    rest = (*findings.AFTER, *trust.CHECKS, *pods.CHECKS) if installed else findings.BEFORE
     for question in (*findings.ALWAYS, *rest):
         told.extend(_asked(question, api, place))
     return told

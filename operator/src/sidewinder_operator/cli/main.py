@@ -144,6 +144,62 @@ def wait(paths: tuple[Path, ...], context: str, namespace: str, timeout: float) 
     sys.exit(1 if behind or any(problem.severity == "Error" for problem in problems) else 0)
 
 
+@main.command("rotate-root")
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@click.option("--namespace", default="sidewinder-system", show_default=True, help="Where Sidewinder is.")
+@click.option("--status", "only", is_flag=True, help="Say how it stands, and change nothing.")
+@click.option(
+    "--timeout", default=1800.0, show_default=True, type=click.FloatRange(0), help="Seconds; it goes on without us."
+)
+def rotate_root(context: str, namespace: str, only: bool, timeout: float) -> None:
+    """Give the mesh another root, without a failed request; exit 1 if that is not done in time. Call it again to see.
+
+    The operator does it, stage by stage: everybody trusts the next root, the next root signs, the old one is forgotten.
+    """
+    from sidewinder_operator.cli import check as checking
+    from sidewinder_operator.cli import rotate
+    from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
+
+    voice, cluster = Voice(), Kubectl(context)
+    try:
+        if only:
+            rotate.show(rotate.look(cluster, namespace), voice)
+            return
+        rotate.ask(cluster, namespace, checking.now())
+        done = rotate.follow(cluster, namespace, timeout, lambda progress: rotate.show_progress(progress, voice))
+    except (Unreachable, Refused, rotate.Absent) as why:
+        raise click.ClickException(str(why)) from None
+    if not done:
+        voice.warn("it is not done in time, and goes on: sidewinder rotate-root --status")
+    sys.exit(0 if done else 1)
+
+
+@main.command()
+@click.argument("pod")
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="The pod's.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+def identity(pod: str, context: str, namespace: str, output: str) -> None:
+    """Show the certificate that the proxy of POD holds, and whom it trusts; exit 1 if something is wrong with it.
+
+    POD is a name, or what else kubectl finds a pod by, such as deployment/reviews.
+    """
+    from sidewinder_operator.cli import check as checking
+    from sidewinder_operator.cli import identity as identities
+    from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
+
+    voice, now = Voice(), checking.now()
+    try:
+        found = identities.look(Kubectl(context), namespace, pod)
+    except (Unreachable, Refused, identities.Unreadable) as why:
+        raise click.ClickException(str(why)) from None
+    if output == "json":
+        voice.raw(identities.as_json(found))
+    else:
+        identities.show(found, now, voice)
+    sys.exit(1 if identities.faults(found, now) else 0)
+
+
 @main.command()
 def version() -> None:
     """Print the version."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidewinder_operator.authority.webhooks import CONFIGURATIONS, trusted
+from sidewinder_operator.cli.certificates import certificates
 from sidewinder_operator.cli.findings import Api, Check, Finding, Place, tried
 from sidewinder_operator.inject.annotations import ENABLED, INJECTED, LABEL
 from sidewinder_operator.inject.containers import PROXY
@@ -55,11 +56,11 @@ def pods(api: Api, place: Place) -> Iterator[Finding]:
             yield Finding(level="warning", about=f"namespace {name}", message="it is labelled, and never injected",
                           advice=f"take the label {LABEL} away")  # fmt: skip
             continue
-        yield from _namespace(api, name, options)
+        yield from _namespace(api, name, options, place.now)
 
 
-def _namespace(api: Api, name: str, options: Options) -> Iterator[Finding]:
-    without, outdated, unready, good = [], [], [], 0
+def _namespace(api: Api, name: str, options: Options, now: dt.datetime) -> Iterator[Finding]:
+    without, outdated, unready, good = [], [], [], []
     for pod in api.items(f"/api/v1/namespaces/{name}/pods"):
         if pod["status"].get("phase") in ("Succeeded", "Failed") or pod["metadata"].get("deletionTimestamp"):
             continue
@@ -68,7 +69,7 @@ def _namespace(api: Api, name: str, options: Options) -> Iterator[Finding]:
             if not passed_over(pod, Namespace(name, {}), options):
                 without.append(who)
             continue
-        good += 1
+        good.append(who)
         if _injected(pod) != options.image:
             outdated.append(who)
         if not _ready(pod):
@@ -83,7 +84,8 @@ def _namespace(api: Api, name: str, options: Options) -> Iterator[Finding]:
     for found, what, advice in rows:
         if found:
             yield Finding(level="warning", about=about, message=f"{_named(found)} {what}", advice=advice)
-    yield Finding(level="ok", about=about, message=f"{good} pods have a proxy")
+    yield Finding(level="ok", about=about, message=f"{len(good)} pods have a proxy")
+    yield from certificates(api, name, [who for who in good if who not in unready], now)
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sidewinder-check", "namespace": name},
            "spec": {"containers": [{"name": "none", "image": "none"}]}}  # fmt: skip
     yield tried(api, f"/api/v1/namespaces/{name}/pods", pod, about)

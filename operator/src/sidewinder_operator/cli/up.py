@@ -303,7 +303,8 @@ class Up:
         self.voice.say(f"edit {', '.join(map(str, self.asked.paths))}: a change is live at once; Ctrl-C ends it")
 
     def _complete(self) -> bool:
-        return self.replicas.all_ready() and not self.acks.behind()
+        """All answer, and everybody knows it: what became ready just now may still be on its way into the pictures."""
+        return self.replicas.all_ready() and not self.reconciler.due and not self.acks.behind()
 
     def _doors(self) -> None:
         assert self.round is not None

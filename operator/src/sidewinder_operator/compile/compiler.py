@@ -7,6 +7,7 @@ Problem.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,13 +16,13 @@ from sidewinder_operator.compile.conflicts import conflicts
 from sidewinder_operator.compile.last_good import LastGood, heal, remember
 from sidewinder_operator.compile.registry import ROWS
 from sidewinder_operator.compile.routes import Routing, captures, routes, routing
-from sidewinder_operator.compile.sections import Attachments, Row
+from sidewinder_operator.compile.sections import Attachments, Row, service_chain
 from sidewinder_operator.compile.services import backend, services
 from sidewinder_operator.compile.targets import survey
 from sidewinder_operator.compile.workloads import Selection, gateways, workloads
 from sidewinder_operator.compile.wreck import Wreck
-from sidewinder_operator.mesh import Mesh
-from sidewinder_operator.mesh.services import MeshBackend, MeshService
+from sidewinder_operator.mesh import Mesh, Outbound
+from sidewinder_operator.mesh.services import MeshBackend, MeshPort, MeshService
 from sidewinder_operator.mesh.workloads import PodReplica, Replica, WayIn
 from sidewinder_operator.problems import Problem, Reference
 from sidewinder_operator.resources import FIELDS, Cluster, Key, Object
@@ -33,6 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     system_namespace: str = "sidewinder-system"  # the only one from which a policy may target the mesh
     cluster_domain: str = "cluster.local"
     trace_percent: float = 1.0
+    outbound: Outbound = "Allow"
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +82,14 @@ def compile_cluster(
     meant = routes(routed)
     problems.extend(conflicts(meant, routed.placed))
     mesh = Mesh(
-        workloads=selection.owned(found),
+        workloads=selection.owned(found, _obeying(attachments, rows, called)),
         gateways=gateways(running.ways_in),
-        services={name: _placed(routed, service) for name, service in called.items()},
+        services={name: _placed(routed, service, rows) for name, service in called.items()},
         backends=_backends(routed, called),
         routes=dict(sorted(meant.items())),
         cluster_domain=options.cluster_domain,
         trace_percent=options.trace_percent,
+        outbound=options.outbound,
     )
     told = tuple(sorted(problems, key=_order))
     return Compiled(
@@ -109,12 +112,31 @@ def _ordered(cluster: Cluster) -> Cluster:
     return msgspec.structs.replace(cluster, **changed) if changed else cluster
 
 
-def _placed(routed: Routing, service: MeshService) -> MeshService:
-    gained = captures(routed, service)
+def _placed(routed: Routing, service: MeshService, rows: tuple[Row, ...]) -> MeshService:
+    """The Service with its routes, and with which of its ports only HTTP may come to."""
+    gained: dict[str, dict[str, Any]] = {name: {**fields} for name, fields in captures(routed, service).items()}
+    readers = tuple(row for row in rows if row.written.HTTP)
+    for port in service.ports:
+        if _has(routed.attachments, readers, service, port):
+            gained.setdefault(port.name, {})["judged"] = True
     if not gained:
         return service
     ports = tuple(msgspec.structs.replace(port, **gained.get(port.name, {})) for port in service.ports)
     return msgspec.structs.replace(service, ports=ports)
+
+
+def _obeying(attachments: Attachments, rows: tuple[Row, ...], called: dict[str, MeshService]) -> frozenset[str]:
+    """The ports of Services with a section that their own proxies obey request by request."""
+    servers = tuple(row for row in rows if row.written.HTTP and not row.client)
+    ports = ((service, port) for service in called.values() for port in service.ports) if servers else ()
+    return frozenset(port.name for service, port in ports if _has(attachments, servers, service, port))
+
+
+def _has(attachments: Attachments, rows: tuple[Row, ...], service: MeshService, port: MeshPort) -> bool:
+    """Is one of the sections attached to this Service, or to this port of it?"""
+    *_, whole = service_chain(service.namespace, service.name, "")
+    *_, own = service_chain(service.namespace, service.name, port.label)
+    return attachments.any_on(rows, whole) or attachments.any_on(rows, own)
 
 
 def _backends(routed: Routing, called: dict[str, MeshService]) -> dict[str, MeshBackend]:

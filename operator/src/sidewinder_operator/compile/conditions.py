@@ -1,4 +1,4 @@
-"""Statuses as data: the conditions of every ApiRoute and ApiPolicy, derived from problems alone.
+"""Statuses as data: the conditions of every object of ours, derived from problems alone.
 
 Called by whoever shows them (`status` writes them, the CLI prints them); what proxies have acknowledged is added there.
 Conditions stand once for the whole object and once per parent or target, whose reference is echoed as written.
@@ -17,6 +17,7 @@ from sidewinder_operator.problems import Problem, Reference
 from sidewinder_operator.resources import Cluster
 from sidewinder_operator.resources.policy import ApiPolicy, TargetRef
 from sidewinder_operator.resources.route import ApiRoute, ParentRef
+from sidewinder_operator.resources.workload import ExternalWorkload
 
 # Reasons that the Gateway API keeps for ResolvedRefs: the object is accepted, something that it names is not there.
 UNRESOLVED = frozenset({"BackendNotFound", "InvalidKind", "RefNotPermitted"})
@@ -29,7 +30,7 @@ LONGEST_MESSAGE = 32_768  # what metav1.Condition allows
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """As metav1.Condition, but for the time, which only its writer knows."""
 
-    type: Literal["Accepted", "ResolvedRefs", "Overridden"]
+    type: Literal["Accepted", "ResolvedRefs", "Overridden", "Selected"]
     status: Literal["True", "False"]
     reason: str
     message: str = ""
@@ -52,7 +53,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def statuses(cluster: Cluster, compiled: Compiled, read: Iterable[Problem] = ()) -> dict[Reference, Status]:
-    """The status of every ApiRoute and ApiPolicy as written. `read`: what was found before compile, by the loader."""
+    """The status of every ApiRoute, ApiPolicy and ExternalWorkload as written. `read`: what the loader has found."""
     told: dict[Reference, list[Problem]] = defaultdict(list)
     for problem in (*read, *compiled.problems):
         told[problem.reference].append(problem)
@@ -61,8 +62,10 @@ def statuses(cluster: Cluster, compiled: Compiled, read: Iterable[Problem] = ())
         found[route.reference] = _status(route, "spec.parentRefs", route.spec.parent_refs, told[route.reference])
     for policy in cluster.policies.values():
         found[policy.reference] = _status(policy, "spec.targetRefs", policy.spec.target_refs, told[policy.reference])
+    for workload in cluster.workloads.values():
+        found[workload.reference] = _of_workload(workload, cluster, told[workload.reference])
     for reference in cluster.broken:
-        if reference.kind in (ApiRoute.KIND, ApiPolicy.KIND):
+        if reference.kind in (ApiRoute.KIND, ApiPolicy.KIND, ExternalWorkload.KIND):
             found[reference] = _broken(told[reference], reference in compiled.stale)
     return dict(sorted(found.items()))
 
@@ -80,6 +83,26 @@ def _status(
         observed_generation=thing.metadata.generation,
         conditions=_conditions(thing, problems),
         parts=tuple(parts),
+    )
+
+
+def _of_workload(workload: ExternalWorkload, cluster: Cluster, problems: list[Problem]) -> Status:
+    """It has no proxy: what can be said is whether anything leads to it."""
+    namespace, _ = workload.key
+    labels = workload.metadata.labels.items()
+    selecting = sorted(
+        service.name
+        for (space, _), service in cluster.services.items()
+        if space == namespace and service.spec.selector and service.spec.selector.items() <= labels
+    )
+    selected = Condition(type="Selected", status="True", reason="Selected", message=f"by {', '.join(selecting)}")
+    if not selecting:
+        message = "no Service of its namespace selects its labels: nothing is sent to it"
+        selected = Condition(type="Selected", status="False", reason="NoService", message=message)
+    errors = [problem for problem in problems if problem.severity == "Error"]
+    return Status(
+        observed_generation=workload.metadata.generation,
+        conditions=(_condition("Accepted", "Accepted", errors), selected),
     )
 
 

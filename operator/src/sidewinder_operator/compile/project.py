@@ -1,27 +1,31 @@
-"""One workload's part of the mesh: what its sidecar must do, as named resources.
+"""One workload's part of the mesh: what its sidecar must do, as named resources in layers that workloads share.
 
-Called by whoever feeds discovery (`local`, `reconcile`), with a workload's id; reads the mesh only. A Projector belongs
-to one Mesh: it makes each spec once and encodes it once, however many sidecars get it.
+Called by `reconcile` (through `discovery.store`), with a workload's id and what it wanted; reads the mesh only. A
+Projector belongs to one Mesh and takes over from the one before it what has not changed: the same layer object means
+the same content, so that whoever has it does nothing. What it costs grows with distinct resources, not with sidecars.
+
+A pod's picture is its own layer, its namespace's (the Services there, those that routes from there are written for, and
+what the routes reach) and one for each Service that it wanted. Everybody else sees everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
 from sidewinder_operator.compile import specs
+from sidewinder_operator.compile.directory import Directory
 from sidewinder_operator.mesh import Mesh
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.services import MeshPort, MeshService
-from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload
 from sidewinder_operator.problems import Reference
-from sidewinder_sidecar.snapshot import Resource, Snapshot, encode, version
-from sidewinder_sidecar.snapshot.services import ServiceSpec
+from sidewinder_sidecar.snapshot import Resource, Snapshot, decode, encode, version
 
 
-class Encoded(msgspec.Struct, frozen=True):
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A resource ready to send. `of` goes out with it; `sources` are the objects whose status waits for it."""
 
     name: str
@@ -29,176 +33,234 @@ class Encoded(msgspec.Struct, frozen=True):
     raw: bytes
     of: tuple[str, int] | None
     sources: tuple[Reference, ...]
+    ready: frozenset[str] = frozenset()  # of endpoints: the uids that new requests may be sent to
 
 
 Resources: TypeAlias = dict[str, Encoded]  # resource name → what to send
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """A spec and the objects it comes from, the principal first."""
+class Layer(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """Resources that go together to everybody who gets one of them. Compared by identity, never changed."""
 
-    spec: Resource
-    origins: tuple[Origin, ...]
+    resources: Mapping[str, Encoded]
 
 
-_Set: TypeAlias = dict[str, _Made]
-_View: TypeAlias = tuple[str, str]  # the callers' namespace ("" is outside), and the domain of a gateway
+class View(msgspec.Struct, frozen=True):
+    """From where the mesh is seen: the callers' namespace ("" is outside), and the domain of a gateway."""
+
+    namespace: str
+    domain: str = ""
+
+
+ELSEWHERE = View("")  # where no Service is at home and nobody has written routes: how strangers see one
+_Key: TypeAlias = tuple[object, ...]
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A resource and what it was made of: equal inputs need not be made again."""
+
+    inputs: tuple[object, ...]
+    encoded: Encoded
 
 
 class Projector:
-    """All snapshots of one mesh. Not thread-safe: its caches fill as it is asked."""
+    """All pictures of one mesh. Not thread-safe: its tables fill as it is asked."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, previous: Projector | None = None) -> None:
         self._mesh = mesh
-        self._services: dict[tuple[str, tuple[str, ...], tuple[str, ...]], _Made] = {}
-        self._routes: _Set = {}
-        self._backends: _Set = {}
-        self._endpoints: _Set = {}
-        self._seen: dict[_View, _Set] = {}
-        self._sent: dict[_View, Resources] = {}
-        self._encoded: dict[int, Encoded] = {}  # by the id of what the caches above keep alive
+        self._ports = {port.name: (service, port) for service in mesh.services.values() for port in service.ports}
+        self._homes = _homes(mesh)
+        self._directory: Directory | None = None
+        # what is made, and what was
+        self._parts: dict[_Key, _Part] = {}
+        self._layers: dict[_Key, Layer] = {}
+        self._parts_before = previous._parts if previous is not None else {}
+        self._layers_before = previous._layers if previous is not None else {}
+
+    def settle(self) -> None:
+        """Everybody has been asked for: what the mesh before had made and nobody has taken over is forgotten."""
+        self._parts_before, self._layers_before = {}, {}
 
     def identities(self) -> tuple[str, ...]:
         """Every workload that has a proxy of ours."""
         sidecars = (id_ for id_, workload in self._mesh.workloads.items() if workload.outbound)
         return (*self._mesh.gateways, *sidecars)
 
-    def snapshot(self, identity: str) -> Snapshot:
-        """What the proxy of this workload must do. Raises KeyError for a workload that the mesh does not hold."""
-        own, view = self._own(identity)
-        return {name: made.spec for name, made in {**own, **self._visible(view)}.items()}
+    def layers(self, identity: str, wants: Iterable[str] = ()) -> tuple[Layer, ...]:
+        """What the proxy of this workload must do, its own layer first. `wants`: ports' names, as `find` gives them.
 
-    def resources(self, identity: str) -> Resources:
-        """The same, encoded, with versions."""
-        own, view = self._own(identity)
-        return {**{name: _encode(name, made) for name, made in own.items()}, **self._encoded_view(view)}
-
-    def _own(self, identity: str) -> tuple[_Set, _View]:
-        """What is this proxy's alone, and from where it sees the rest."""
+        Raises KeyError for a workload that the mesh does not hold; what is not there any more of `wants` is left out.
+        """
         gateway = self._mesh.gateways.get(identity)
         if gateway is not None:
-            return _gateway(self._mesh, gateway), ("", gateway.domain)
+            return self._own(identity), self._whole(View("", gateway.domain))
         workload = self._mesh.workloads[identity]
-        return _sidecar(self._mesh, workload), (workload.namespace, "")
+        view = View(workload.namespace)
+        if not workload.lazy:
+            return self._own(identity), self._whole(view)
+        home = self._homes.get(view.namespace, {})
+        wanted = (self._wanted(name) for name in dict.fromkeys(wants) if name not in home and name in self._ports)
+        return (self._own(identity), self._home(view), *wanted)
 
-    def _encoded_view(self, view: _View) -> Resources:
-        sent = self._sent.get(view)
-        if sent is None:
-            sent = self._sent[view] = {name: self._once(name, made) for name, made in self._visible(view).items()}
-        return sent
+    def find(self, identity: str, key: str) -> tuple[str, ...]:
+        """The ports that a workload means by `ip:port`, by a host name or by a port's own name; () is unknown here."""
+        if self._directory is None:
+            self._directory = Directory(self._mesh)
+        workload = self._mesh.workloads.get(identity)
+        return self._directory.find(key, workload.namespace if workload is not None else "")
 
-    def _once(self, name: str, made: _Made) -> Encoded:
-        encoded = self._encoded.get(id(made))
-        if encoded is None:
-            encoded = self._encoded[id(made)] = _encode(name, made)
-        return encoded
+    def resources(self, identity: str, wants: Iterable[str] = ()) -> Resources:
+        """The layers in one."""
+        return {name: each for layer in self.layers(identity, wants) for name, each in layer.resources.items()}
 
-    def _visible(self, view: _View) -> _Set:
+    def snapshot(self, identity: str, wants: Iterable[str] = ()) -> Snapshot:
+        """What arrives of it."""
+        return {name: decode(name, each.raw) for name, each in self.resources(identity, wants).items()}
+
+    # ── layers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _own(self, identity: str) -> Layer:
+        """What is this proxy's alone: its name, its listeners, and the application behind it."""
+        key = ("own", identity)
+        if (layer := self._layers.get(key)) is not None:
+            return layer
+        noun = self._mesh.gateways.get(identity) or self._mesh.workloads[identity]
+        inputs = (noun, self._mesh.cluster_domain, self._mesh.trace_percent, self._mesh.outbound)
+        part = self._parts_before.get(key)
+        if part is not None and part.inputs == inputs:
+            self._parts[key] = part
+            layer = self._layers[key] = self._layers_before[key]
+            return layer
+        made, origins = specs.own(self._mesh, noun)
+        resources = {name: _encode(name, spec, origins) for name, spec in made.items()}
+        self._parts[key] = _Part(inputs, resources["proxy/self"])
+        return self._layer(key, resources)
+
+    def _whole(self, view: View) -> Layer:
+        """Everything, as seen from there."""
+        key = ("whole", view)
+        if (layer := self._layers.get(key)) is not None:
+            return layer
+        return self._layer(key, self._reached(view, self._ports))
+
+    def _home(self, view: View) -> Layer:
+        """What a namespace gets at once."""
+        key = ("home", view)
+        if (layer := self._layers.get(key)) is not None:
+            return layer
+        return self._layer(key, self._reached(view, self._homes.get(view.namespace, ())))
+
+    def _wanted(self, port: str) -> Layer:
+        """One Service's port and what its routes reach, the same for all to whom it is not home."""
+        key = ("wanted", port)
+        if (layer := self._layers.get(key)) is not None:
+            return layer
+        return self._layer(key, self._reached(ELSEWHERE, (port,)))
+
+    def _layer(self, key: _Key, resources: Resources) -> Layer:
+        before = self._layers_before.get(key)
+        layer = before if before is not None and before.resources == resources else Layer(resources)
+        self._layers[key] = layer
+        return layer
+
+    # ── resources ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reached(self, view: View, ports: Iterable[str]) -> Resources:
         """Services, routes, backends and endpoints as callers see them from there."""
-        found = self._seen.get(view)
-        if found is None:
-            found = self._seen[view] = self._see(*view)
-        return found
-
-    def _see(self, namespace: str, domain: str) -> _Set:
-        seen: _Set = {}
-        for service in self._mesh.services.values():
-            for index, port in enumerate(service.ports):
-                domains = (
-                    specs.gateway_domains(service, index, domain)
-                    if domain
-                    else specs.domains(service, namespace, self._mesh.cluster_domain)
-                )
-                seen[f"service/{port.name}"] = self._service(service, port, namespace, domains, bool(domain))
-                for route in port.routes(namespace):
-                    self._add_route(seen, route)
-                self._add_backend(seen, port.name)
+        seen: Resources = {}
+        for name in ports:
+            service, port = self._ports[name]
+            if view.domain and service.external:
+                continue  # nobody from outside goes through the mesh to the outside
+            seen[f"service/{name}"] = self._service(view, service, port)
+            for route in port.routes(view.namespace):
+                self._add_route(seen, route)
+            self._add_backend(seen, name)
         return seen
 
-    def _service(
-        self, service: MeshService, port: MeshPort, namespace: str, domains: tuple[str, ...], any_port: bool
-    ) -> _Made:
-        routes = port.routes(namespace)
-        key = (port.name, domains, routes)
-        made = self._services.get(key)
-        if made is None:
-            spec = ServiceSpec(
-                name=port.name,
-                namespace=service.namespace,
-                port=port.port,
-                domains=domains,
-                any_port=any_port,
-                routes=routes,
-                backend=port.name,
-            )
-            origins = (service.origin, *(self._mesh.routes[route].origin for route in routes))
-            made = self._services[key] = _Made(spec, origins)
-        return made
+    def _service(self, view: View, service: MeshService, port: MeshPort) -> Encoded:
+        routes = port.routes(view.namespace)
+        if view.domain:
+            domains = specs.gateway_domains(service, service.ports.index(port), view.domain)
+        else:
+            domains = specs.domains(service, view.namespace, self._mesh.cluster_domain)
+        origins = (service.origin, *(self._mesh.routes[route].origin for route in routes))
+        spoken = port.spoken(view.namespace) if not view.domain else ""  # a gateway's listener says it for all
+        addresses = service.addresses if not view.domain else ()
+        return self._made(
+            f"service/{port.name}",
+            (domains, routes),
+            (port.port, addresses, service.headless, spoken, origins),
+            lambda: specs.service(service, port, domains, routes, spoken, gateway=bool(view.domain)),
+            origins,
+        )
 
-    def _add_route(self, seen: _Set, name: str) -> None:
+    def _add_route(self, seen: Resources, name: str) -> None:
         resource = f"route/{name}"
         if resource in seen:
             return
         route = self._mesh.routes[name]
-        made = self._routes.get(name)
-        if made is None:
-            made = self._routes[name] = _Made(specs.route(route), (route.origin,))
-        seen[resource] = made
+        seen[resource] = self._made(resource, (), (route,), lambda: specs.route(route), (route.origin,))
         for backend in sorted({d.backend for rule in route.rules for d in rule.destinations if d.backend}):
             self._add_backend(seen, backend)
 
-    def _add_backend(self, seen: _Set, name: str) -> None:
+    def _add_backend(self, seen: Resources, name: str) -> None:
         resource = f"backend/{name}"
         if resource in seen:
             return
         backend = self._mesh.backends[name]
-        made = self._backends.get(name)
-        if made is None:
-            made = self._backends[name] = _Made(specs.backend(backend), backend.origins)
-        seen[resource] = made
-        self._add_endpoints(seen, backend.endpoints, backend.service)
+        seen[resource] = self._made(resource, (), (backend,), lambda: specs.backend(backend), backend.origins)
+        self._add_endpoints(seen, backend.endpoints)
 
-    def _add_endpoints(self, seen: _Set, name: str, service: str) -> None:
+    def _add_endpoints(self, seen: Resources, name: str) -> None:
         resource = f"endpoints/{name}"
         if resource in seen:
             return
-        made = self._endpoints.get(name)
-        if made is None:
-            owner = self._mesh.services[service]
-            port = next(port for port in owner.ports if port.name == name)
-            made = self._endpoints[name] = _Made(specs.endpoints(port), (owner.origin,))
-        seen[resource] = made
+        service, port = self._ports[name]
+        inputs = (port.endpoints, service.origin)
+        seen[resource] = self._made(resource, (), inputs, lambda: specs.endpoints(port), (service.origin,))
+
+    def _made(
+        self,
+        name: str,
+        variant: tuple[object, ...],
+        inputs: tuple[object, ...],
+        build: Callable[[], Resource],
+        origins: tuple[Origin, ...],
+    ) -> Encoded:
+        """The resource, made once; from the mesh before where it was made of the same there."""
+        key = (name, *variant)
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts_before.get(key)
+            if part is None or part.inputs != inputs:
+                encoded = _encode(name, build(), origins)
+                part = _Part(inputs, part.encoded if part is not None and part.encoded == encoded else encoded)
+            self._parts[key] = part
+        return part.encoded
 
 
-def _encode(name: str, made: _Made) -> Encoded:
-    raw = encode(made.spec)
-    sources = tuple(sorted({origin.reference for origin in made.origins}))
-    return Encoded(name, version(raw), raw, made.origins[0].of if made.origins else None, sources)
+def _homes(mesh: Mesh) -> dict[str, dict[str, None]]:
+    """Namespace → the ports of its own Services, and those elsewhere for which it has written routes."""
+    homes: dict[str, dict[str, None]] = defaultdict(dict)
+    for service in mesh.services.values():
+        for port in service.ports:
+            for home in (service.namespace, *port.consumers):
+                homes[home][port.name] = None
+    return homes
 
 
-def project(mesh: Mesh, identity: str) -> Snapshot:
+def _encode(name: str, spec: Resource, origins: tuple[Origin, ...]) -> Encoded:
+    raw = encode(spec)
+    sources = tuple(sorted({origin.reference for origin in origins}))
+    return Encoded(name, version(raw), raw, origins[0].of if origins else None, sources, specs.ready(spec))
+
+
+def project(mesh: Mesh, identity: str, wants: Iterable[str] = ()) -> Snapshot:
     """One workload's snapshot. For many workloads of one mesh ask one Projector."""
-    return Projector(mesh).snapshot(identity)
+    return Projector(mesh).snapshot(identity, wants)
 
 
-def awaiting(resources: Resources, source: Reference) -> tuple[str, ...]:
+def awaiting(resources: Mapping[str, Encoded], source: Reference) -> tuple[str, ...]:
     """The resources that a proxy must have acknowledged before `source` is in force there."""
     return tuple(sorted(name for name, encoded in resources.items() if source in encoded.sources))
-
-
-def _sidecar(mesh: Mesh, workload: MeshWorkload) -> _Set:
-    origin = (Origin(Reference(workload.kind, workload.namespace, workload.name), workload.uid, workload.generation),)
-    return _named(
-        {"proxy/self": specs.proxy(mesh, workload)}, specs.inbound(workload), specs.outbound(workload), origin
-    )
-
-
-def _gateway(mesh: Mesh, gateway: MeshGateway) -> _Set:
-    return _named({"proxy/self": specs.gateway_proxy(mesh, gateway)}, specs.gateway(gateway), {}, ())
-
-
-def _named(
-    first: dict[str, Resource], second: dict[str, Resource], third: dict[str, Resource], origins: Iterable[Origin]
-) -> _Set:
-    sources = tuple(origins)
-    return {name: _Made(spec, sources) for name, spec in {**first, **second, **third}.items()}

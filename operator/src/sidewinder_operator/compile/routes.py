@@ -82,6 +82,10 @@ def _captured(world: Routing, route: ApiRoute) -> Iterator[MeshPort]:
             why = f"there is no Service {key}" if service is None else f"Service {key} has {_ports(service)}"
             field = "name" if service is None else "port" if ref.port else "sectionName"
             _tell(world, route, f"spec.parentRefs[{index}].{field}", "NoMatchingParent", why)
+        for port in ports:
+            if port.protocol == "TCP":
+                why = f"{port.name} is TCP by its appProtocol: no request is read there, so this route never matches"
+                _tell(world, route, f"spec.parentRefs[{index}]", "UnsupportedProtocol", why, "Warning")
         yield from ports
 
 
@@ -143,7 +147,7 @@ def _destination(
     key = f"{ref.namespace or route.namespace}/{ref.name}"
     service = world.services.get(key)
     port = world.ports.get(f"{key}:{ref.port}")
-    if service is None or port is None:
+    if service is None or port is None or service.external:
         field, why = _unresolved(world, key, service, ref)
         _tell(world, route, f"{where}.{field}", "BackendNotFound", f"{why}: its share is answered 500")
         return MeshDestination(weight=ref.weight, filters=filters(ref.filters), invalid=why)
@@ -155,11 +159,11 @@ def _destination(
 
 def _unresolved(world: Routing, key: str, service: MeshService | None, ref: BackendRef) -> tuple[str, str]:
     """Which field of a backendRef is wrong, and why."""
-    if service is not None:
+    if service is not None and not service.external:
         return "port", f"Service {key} has no port {ref.port}, {_ports(service)}"
     namespace, _, name = key.partition("/")
     if (namespace, name) in world.cluster.services:
-        return "name", f"Service {key} is of type ExternalName, behind which there are no endpoints"
+        return "name", f"Service {key} is of type ExternalName: a route sends only to what the mesh holds"
     return "name", f"there is no Service {key}"
 
 

@@ -5,12 +5,13 @@ Endpoints come from written EndpointSlices and from the workloads that the Servi
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
+from sidewinder_operator.compile.directory import canonical
+from sidewinder_operator.compile.protocol import protocol
 from sidewinder_operator.compile.sections import Attachments, Row, Scope, service_chain
 from sidewinder_operator.compile.seniority import origin
 from sidewinder_operator.compile.workloads import POD, Selection
@@ -23,6 +24,7 @@ from sidewinder_operator.resources.constraints import snake
 from sidewinder_operator.resources.core import EndpointSlice, Service, ServicePort
 
 OWNER = "kubernetes.io/service-name"  # the label by which a slice names its Service
+HEADLESS = "None"  # as clusterIP
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -40,17 +42,61 @@ def services(
     slices = _by_service(cluster, problems)
     found = {}
     for key, service in cluster.services.items():
+        source = origin(service, service.reference in stale)
         if service.spec.type == "ExternalName":
-            continue  # a DNS alias: there is nothing of the cluster's behind it
+            if (outside := _external(service, source, problems)) is not None:
+                found["/".join(key)] = outside
+            continue
         members, own_slices = selection.members(key), slices.get(key, ())
+        addresses = _addresses(service)
         found["/".join(key)] = MeshService(
             namespace=key[0],
             name=key[1],
             ports=tuple(_port(service, port, members, own_slices) for port in _served(service, problems)),
-            origin=origin(service, service.reference in stale),
+            addresses=addresses,
+            headless=service.spec.cluster_ip == HEADLESS,
+            origin=source,
         )
         problems.extend(_unmet(service, members))
     return found
+
+
+def _addresses(service: Service) -> tuple[str, ...]:
+    """Where callers dial it, whoever listens there: what the cluster gave it, and what stands before the cluster."""
+    spec = service.spec
+    written = (
+        spec.cluster_ip,
+        *spec.cluster_ips,
+        *spec.external_ips,
+        *(ingress.ip for ingress in service.status.load_balancer.ingress),
+    )
+    return tuple(sorted({address for each in written if (address := canonical(each)) is not None}))
+
+
+def _external(service: Service, source: Origin, problems: list[Problem]) -> MeshService | None:
+    """A name for a host outside. Its own address would be the caller's own machine, so some hosts are refused."""
+    host = service.spec.external_name.lower().rstrip(".")
+    if not host or canonical(host) is not None or host == "localhost" or host.endswith(".localhost"):
+        problems.append(
+            Problem(
+                reference=service.reference,
+                field="spec.externalName",
+                reason="Invalid",
+                message=f"{host or 'nothing'} is no host outside: write a DNS name such as db.example.com",
+            )
+        )
+        return None
+    ports = tuple(
+        MeshPort(
+            name=port_name(service.namespace, service.name, port.port),
+            port=port.port,
+            label=port.name,
+            protocol=protocol(port.app_protocol),
+            endpoints=(MeshEndpoint(uid=host, address=host, port=port.port),),
+        )
+        for port in _served(service, problems)
+    )
+    return MeshService(namespace=service.namespace, name=service.name, ports=ports, external=host, origin=source)
 
 
 def port_name(namespace: str, service: str, port: int) -> str:
@@ -81,24 +127,40 @@ def _served(service: Service, problems: list[Problem]) -> Iterator[ServicePort]:
 def _port(
     service: Service, port: ServicePort, members: Iterable[MeshWorkload], slices: Iterable[EndpointSlice]
 ) -> MeshPort:
-    any_ready = service.spec.publish_not_ready_addresses
     found: dict[tuple[str, str, int], MeshEndpoint] = {}
-    for endpoint in (*_sliced(port, slices), *_selected(port, members)):
+    for endpoint in (
+        *_sliced(service, port, _of_family(service, slices), _leaving(members)),
+        *_selected(service, port, members),
+    ):
         key = endpoint.uid, endpoint.address, endpoint.port
         if endpoint.ready or key not in found:  # while slices are rewritten one may stand in two: ready counts
             found[key] = endpoint
-    endpoints = (found[key] for key in sorted(found))
     return MeshPort(
         name=port_name(service.namespace, service.name, port.port),
         port=port.port,
         label=port.name,
-        protocol=port.app_protocol,
-        endpoints=tuple(msgspec.structs.replace(e, ready=True) if any_ready and not e.ready else e for e in endpoints),
+        protocol=protocol(port.app_protocol),
+        endpoints=tuple(found[key] for key in sorted(found)),
     )
 
 
-def _selected(port: ServicePort, members: Iterable[MeshWorkload]) -> Iterator[MeshEndpoint]:
+def _of_family(service: Service, slices: Iterable[EndpointSlice]) -> Iterable[EndpointSlice]:
+    """Of a Service of two families the first's: each pod once. A headless one is called at every address it has."""
+    first = canonical(service.spec.cluster_ip)
+    if first is None:
+        return slices
+    own = [each for each in slices if (each.address_type == "IPv6") == (":" in first)]
+    return own or slices
+
+
+def _leaving(members: Iterable[MeshWorkload]) -> frozenset[str]:
+    """Pods that are being deleted: known before their slices say it."""
+    return frozenset(workload.uid for workload in members if workload.terminating)
+
+
+def _selected(service: Service, port: ServicePort, members: Iterable[MeshWorkload]) -> Iterator[MeshEndpoint]:
     target = port.target_port if port.target_port is not None else port.port
+    any_ready = service.spec.publish_not_ready_addresses
     for workload in members:
         if workload.kind == POD:
             continue  # the cluster itself writes slices for pods, and knows better when they are ready
@@ -111,12 +173,16 @@ def _selected(port: ServicePort, members: Iterable[MeshWorkload]) -> Iterator[Me
                         address=address,
                         port=own.dialled,
                         zone=workload.zone,
-                        ready=workload.ready,
+                        ready=workload.ready or any_ready,
                         labels=workload.labels,
                     )
 
 
-def _sliced(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[MeshEndpoint]:
+def _sliced(
+    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], leaving: Container[str]
+) -> Iterator[MeshEndpoint]:
+    """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count."""
+    any_ready = service.spec.publish_not_ready_addresses
     for each in slices:
         numbers = [
             own.port for own in each.ports if own.name == port.name and own.protocol == port.protocol and own.port
@@ -126,13 +192,15 @@ def _sliced(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[Mesh
             if not _is_ip(address, each.address_type):
                 continue
             uid = endpoint.target_ref.uid if endpoint.target_ref is not None else ""
+            told = endpoint.conditions
+            stays = not told.terminating and uid not in leaving
             for number in numbers:
                 yield MeshEndpoint(
                     uid=uid or address,
                     address=address,
                     port=number,
                     zone=endpoint.zone,
-                    ready=endpoint.conditions.ready is not False,
+                    ready=stays and (any_ready or told.ready is not False),
                 )
 
 
@@ -169,10 +237,7 @@ def _faults(cluster: Cluster, each: EndpointSlice, owner: str) -> Iterator[Probl
 
 
 def _is_ip(text: str, family: str) -> bool:
-    try:
-        return f"IPv{ipaddress.ip_address(text).version}" == family
-    except ValueError:
-        return False
+    return canonical(text) is not None and (":" in text) == (family == "IPv6")
 
 
 def _unmet(service: Service, members: tuple[MeshWorkload, ...]) -> Iterator[Problem]:

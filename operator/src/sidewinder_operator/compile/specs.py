@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from sidewinder_operator.mesh import Mesh
 from sidewinder_operator.mesh.load_balancing import Algorithm, MeshLoadBalancing
+from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
 from sidewinder_operator.mesh.routes import MeshRoute
-from sidewinder_operator.mesh.services import MeshBackend, MeshPort, MeshService
+from sidewinder_operator.mesh.services import MeshBackend, MeshPort, MeshService, Spoken
 from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload, WorkloadPort
+from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot import Resource
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
@@ -91,6 +93,30 @@ def _budget(section: MeshRetryConstraint | None) -> BudgetSpec:
     )
 
 
+def service(
+    mesh_service: MeshService,
+    port: MeshPort,
+    names: tuple[str, ...],
+    routes: tuple[str, ...],
+    spoken: Spoken,
+    *,
+    gateway: bool,
+) -> ServiceSpec:
+    """A Service's port as sent. A gateway knows it by its names alone, whatever port they come with."""
+    return ServiceSpec(
+        name=port.name,
+        namespace=mesh_service.namespace,
+        port=port.port,
+        domains=names,
+        addresses=() if gateway else mesh_service.addresses,
+        headless=mesh_service.headless and not gateway,
+        protocol=spoken,
+        any_port=gateway,
+        routes=routes,
+        backend=port.name,
+    )
+
+
 def endpoints(port: MeshPort) -> EndpointsSpec:
     """Who answers, as sent."""
     return EndpointsSpec(
@@ -102,6 +128,11 @@ def endpoints(port: MeshPort) -> EndpointsSpec:
     )
 
 
+def ready(spec: Resource) -> frozenset[str]:
+    """The uids to which new requests may go; of anything but endpoints none."""
+    return frozenset(e.uid for e in spec.endpoints if e.ready) if isinstance(spec, EndpointsSpec) else frozenset()
+
+
 def proxy(mesh: Mesh, workload: MeshWorkload) -> ProxySpec:
     """What a sidecar tells about itself."""
     return ProxySpec(
@@ -111,40 +142,83 @@ def proxy(mesh: Mesh, workload: MeshWorkload) -> ProxySpec:
         labels=workload.labels,
         cluster_domain=mesh.cluster_domain,
         trace_percent=mesh.trace_percent,
+        lazy=workload.lazy,
+        terminating=workload.terminating,
     )
 
 
 def inbound(workload: MeshWorkload) -> dict[str, Resource]:
-    """A listener in front of each port of the application, and the application as the only thing behind it."""
+    """What leads to the application: a listener in front of each port; of a pod one for all, by the port dialled."""
     resources: dict[str, Resource] = {}
     for port in workload.ports:
-        resources.update(_inbound(workload, port))
-    return resources
+        resources.update(_behind(workload, port))
+    if workload.inbound:
+        listener = ListenerSpec(
+            name="inbound",
+            direction="Inbound",
+            address=_wildcard(workload),
+            port=workload.inbound,
+            services=tuple(_inbound_name(port) for port in workload.ports),
+            pass_through=True,  # a port that nobody declared is still the application's own
+            transparent=True,
+        )
+        return {"listener/inbound": listener, **resources}
+    listeners: dict[str, Resource] = {
+        f"listener/{_inbound_name(port)}": ListenerSpec(
+            name=_inbound_name(port),
+            direction="Inbound",
+            address=workload.addresses[0],
+            port=port.dialled,
+            services=(),  # whatever the authority says, it is the application that was dialled
+            default_service=_inbound_name(port),
+        )
+        for port in workload.ports
+    }
+    return {**listeners, **resources}
 
 
-def _inbound(workload: MeshWorkload, port: WorkloadPort) -> dict[str, Resource]:
-    name, address = f"inbound-{port.port}" if port.port else "inbound", workload.addresses[0]
+def _wildcard(workload: MeshWorkload) -> str:
+    """Where a pod's listeners wait: on both families where the pod has an address of IPv6."""
+    return "::" if any(":" in address for address in workload.addresses) else "0.0.0.0"
+
+
+def _inbound_name(port: WorkloadPort) -> str:
+    return f"inbound-{port.port}" if port.port else "inbound"
+
+
+def _behind(workload: MeshWorkload, port: WorkloadPort) -> dict[str, Resource]:
+    """The application's port as a service with one endpoint."""
+    name, address = _inbound_name(port), workload.addresses[0]
     application = EndpointSpec(uid=workload.uid, address=address, port=port.application)
     owner = f"{workload.namespace}/{workload.service or workload.name}"
     return {
-        f"listener/{name}": ListenerSpec(
-            name=name,
-            direction="Inbound",
-            address=address,
-            port=port.dialled,
-            services=(),  # whatever the authority says, it is the application that was dialled
-            default_service=name,
-        ),
         f"service/{name}": ServiceSpec(
-            name=name, namespace=workload.namespace, port=port.port or port.application, backend=name
+            name=name,
+            namespace=workload.namespace,
+            port=port.port or port.application,
+            protocol=port.protocol,
+            backend=name,
         ),
         f"backend/{name}": BackendSpec(name=name, endpoints=name, service=owner),
         f"endpoints/{name}": EndpointsSpec(name=name, endpoints=(application,)),
     }
 
 
-def outbound(workload: MeshWorkload) -> dict[str, Resource]:
-    """The HTTP proxy that the application is given; hosts that no Service owns pass through."""
+def outbound(mesh: Mesh, workload: MeshWorkload) -> dict[str, Resource]:
+    """Where the application's calls come: redirected in a pod, else to an HTTP proxy that it is given.
+
+    What no Service owns passes through; from a pod only where the mesh allows it.
+    """
+    if workload.inbound:
+        redirected = ListenerSpec(
+            name="outbound",
+            direction="Outbound",
+            address=_wildcard(workload),
+            port=workload.outbound,
+            pass_through=mesh.outbound == "Allow",
+            transparent=True,
+        )
+        return {"listener/outbound": redirected}
     listener = ListenerSpec(
         name="outbound",
         direction="Outbound",
@@ -154,6 +228,14 @@ def outbound(workload: MeshWorkload) -> dict[str, Resource]:
         pass_through=True,
     )
     return {"listener/outbound": listener}
+
+
+def own(mesh: Mesh, noun: MeshWorkload | MeshGateway) -> tuple[dict[str, Resource], tuple[Origin, ...]]:
+    """All that is one proxy's alone, and where it comes from: nobody has written a gateway of local mode."""
+    if isinstance(noun, MeshGateway):
+        return {"proxy/self": gateway_proxy(mesh, noun), **gateway(noun)}, ()
+    source = Origin(Reference(noun.kind, noun.namespace, noun.name), noun.uid, noun.generation)
+    return {"proxy/self": proxy(mesh, noun), **inbound(noun), **outbound(mesh, noun)}, (source,)
 
 
 def gateway_proxy(mesh: Mesh, way_in: MeshGateway) -> ProxySpec:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
+from sidewinder_operator.compile.protocol import protocol
+from sidewinder_operator.mesh.services import Spoken
 from sidewinder_operator.mesh.workloads import (
     MeshGateway,
     MeshWorkload,
@@ -91,6 +93,7 @@ def _pod(pod: PodReplica) -> MeshWorkload:
         outbound=pod.outbound,
         inbound=pod.inbound,
         ready=pod.ready and not pod.terminating,
+        terminating=pod.terminating,
     )
 
 
@@ -109,21 +112,29 @@ class Selection:
             for name, value in workload.labels.items():
                 self._by_label[workload.namespace, name, value].append(workload)
         self._members = {key: self._select(service) for key, service in cluster.services.items()}
+        self._services: dict[str, list[Service]] = defaultdict(list)  # workload's id → who selects it
         self._owners = self._own(cluster)
 
     def members(self, service: Key) -> tuple[MeshWorkload, ...]:
         """The workloads that a Service selects, by id."""
         return self._members.get(service, ())
 
-    def owned(self, found: dict[str, MeshWorkload]) -> dict[str, MeshWorkload]:
+    def owned(self, found: dict[str, MeshWorkload], obeying: Container[str] = ()) -> dict[str, MeshWorkload]:
         """The workloads with the Service that each belongs to: of several the one that asks for the fewest labels.
 
-        `reviews` rather than `reviews-v1`: what people call the application, not one of its versions.
+        `reviews` rather than `reviews-v1`: what people call the application, not one of its versions. Pods also get the
+        ports that Services select of them. `obeying`: names of Services' ports with a section that the server obeys.
         """
-        return {
-            id_: msgspec.structs.replace(workload, service=self._owners[id_][1]) if id_ in self._owners else workload
-            for id_, workload in found.items()
-        }
+        return {id_: self._owned(workload, obeying) for id_, workload in found.items()}
+
+    def _owned(self, workload: MeshWorkload, obeying: Container[str]) -> MeshWorkload:
+        owner = self._owners.get(workload.id)
+        if owner is None:
+            return workload
+        ports = workload.ports
+        if workload.kind == POD:
+            ports = _served(workload, self._services[workload.id], obeying)
+        return msgspec.structs.replace(workload, service=owner[1], ports=ports)
 
     def _select(self, service: Service) -> tuple[MeshWorkload, ...]:
         selector = service.spec.selector
@@ -138,4 +149,34 @@ class Selection:
             rank = (len(cluster.services[key].spec.selector), key[1])
             for workload in members:
                 owners[workload.id] = min(owners.get(workload.id, rank), rank)
+                self._services[workload.id].append(cluster.services[key])
         return owners
+
+
+def _served(pod: MeshWorkload, services: Iterable[Service], obeying: Container[str]) -> tuple[WorkloadPort, ...]:
+    """A pod's ports: those that its containers declare and those that Services select, by name or by number.
+
+    What comes to one is what the Services say of it; where one says HTTP, no other makes it TCP.
+    """
+    declared = {port.port: port for port in pod.ports}
+    named = {port.name: port.port for port in pod.ports if port.name}
+    said: dict[int, set[str]] = {number: set() for number in declared}
+    for service in services:
+        for port in service.spec.ports:
+            target = port.target_port if port.target_port is not None else port.port
+            number = named.get(target, 0) if isinstance(target, str) else target
+            if port.protocol == "TCP" and number:
+                name = f"{service.namespace}/{service.name}:{port.port}"
+                spoken = protocol(port.app_protocol) or ("HTTP" if name in obeying else "")
+                said.setdefault(number, set()).add(spoken)
+    return tuple(
+        msgspec.structs.replace(
+            declared.get(number) or WorkloadPort(port=number, dialled=number, application=number),
+            protocol=_agreed(said[number]),
+        )
+        for number in sorted(said)
+    )
+
+
+def _agreed(said: set[str]) -> Spoken:
+    return "HTTP" if "HTTP" in said else "TCP" if said == {"TCP"} else ""

@@ -1,7 +1,10 @@
 """Who has acknowledged what: told by `server` after every message, asked by status, the command line and drains.
 
-How many are required comes from the store's pictures, not from streams: a workload whose sidecar is away counts as
-missing, and is named.
+1. How many are required comes from the store's pictures, not from streams: a workload whose sidecar is away counts as
+   missing, and is named.
+2. Several replicas of the operator may each have a stream of the same workload, for as long as an old one takes to end.
+   What each has been told is kept apart; the highest epoch, which the sidecar counts, is what holds (`having`).
+3. Of one replica the last word counts: it knows which of two streams is the newer.
 """
 
 from __future__ import annotations
@@ -27,11 +30,28 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Having(msgspec.Struct, frozen=True, kw_only=True):
-    """What one workload's sidecar has told. The highest epoch, its own count of its connections, wins."""
+    """What one workload's sidecar has told. `epoch`: its own count of its connections. `build`: its version. `wants`:
+    what it asked for beyond what everybody in its namespace gets. `trusts`, `renewed`: as in `stream.Trusts`."""
 
     epoch: int = 0
     versions: Mapping[str, str] = {}
     rejections: Mapping[str, Rejection] = {}
+    build: str = ""
+    wants: tuple[str, ...] = ()
+    trusts: tuple[str, ...] = ()
+    renewed: bool = False
+
+    def equals(self, other: Having) -> bool:
+        """Whether it says the same; of equal versions mostly without looking inside."""
+        return (
+            self.epoch == other.epoch
+            and same(self.versions, other.versions)
+            and self.rejections == other.rejections
+            and self.build == other.build
+            and self.wants == other.wants
+            and self.trusts == other.trusts
+            and self.renewed == other.renewed
+        )
 
 
 class Acks:
@@ -39,47 +59,121 @@ class Acks:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.having: dict[str, Having] = {}
+        self.having: dict[str, Having] = {}  # what holds, over all replicas
+        self.absent: dict[str, Having] = {}  # what held of those that have no stream any more
+        self.own: dict[str, Having] = {}  # what this replica's streams have told
+        self._peers: dict[str, dict[str, Having]] = {}  # replica → what it has been told
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._watching: list[Callable[[], None]] = []
-        store.watch(self._wake)
+        self._listening: list[Callable[[str], None]] = []
+        store.watch(self._on_published)
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Calls `wake` after each answer and each publishing."""
         self._watching.append(wake)
 
+    def listen(self, heard: Callable[[str], None]) -> Callable[[], None]:
+        """Calls `heard` with each workload of which `own` has changed; returns how to stop."""
+        self._listening.append(heard)
+        return lambda: self._listening.remove(heard)
+
+    # ── this replica's streams ────────────────────────────────────────────────────────────────────────────────────
+
     def tell(self, workload: str, having: Having) -> None:
         """What a workload's sidecar has now."""
-        known = self.having.get(workload)
+        known = self.own.get(workload)
+        if known is not None and known.equals(having):
+            return  # most messages are pongs
+        self.own[workload] = having
+        self._on_own(workload)
+
+    def claim(self, workload: str, having: Having) -> None:
+        """What it says that it has, when it comes; counts for `absent` alone, until it has acknowledged something."""
+        if workload not in self._store.pictures or workload in self.having:
+            return
+        known = self.absent.get(workload)
         if known is None or known.epoch <= having.epoch:
-            self.having[workload] = having
-            self._wake()
+            self.absent[workload] = having
 
     def gone(self, workload: str, epoch: int) -> None:
         """Its stream ended: what it has is not known any more."""
-        known = self.having.get(workload)
+        known = self.own.get(workload)
         if known is not None and known.epoch <= epoch:
-            del self.having[workload]
+            del self.own[workload]
+            self._on_own(workload)
+
+    def _on_own(self, workload: str) -> None:
+        self._settle(workload)
+        for heard in self._listening:
+            heard(workload)
+        self._wake()
+
+    # ── those of the others ───────────────────────────────────────────────────────────────────────────────────────
+
+    def hear(self, replica: str, news: Mapping[str, Having | None]) -> None:
+        """What another replica was told; None: that workload has no stream there any more."""
+        theirs = self._peers.setdefault(replica, {})
+        for workload, having in news.items():
+            if having is None:
+                theirs.pop(workload, None)
+            else:
+                theirs[workload] = having
+            self._settle(workload)
+        if news:
             self._wake()
+
+    def replace(self, replica: str, having: Mapping[str, Having]) -> None:
+        """All that another replica was told, in place of what is known of it."""
+        gone = self._peers.get(replica, {}).keys() - having.keys()
+        self.hear(replica, {**dict.fromkeys(gone), **having})
+
+    def forget(self, replica: str) -> None:
+        """What a replica was told does not count any more."""
+        theirs = self._peers.pop(replica, {})
+        for workload in theirs:
+            self._settle(workload)
+        if theirs:
+            self._wake()
+
+    def _settle(self, workload: str) -> None:
+        """Equal epochs, which no sidecar gives, go to this replica and then to the first by name."""
+        found = self.own.get(workload)
+        for replica in sorted(self._peers):
+            theirs = self._peers[replica].get(workload)
+            if theirs is not None and (found is None or theirs.epoch > found.epoch):
+                found = theirs
+        if found is None:
+            last = self.having.pop(workload, None)
+            if workload not in self._store.pictures:
+                self._store.forget(workload)
+            elif last is not None:
+                self.absent[workload] = last
+            return
+        self.absent.pop(workload, None)
+        self.having[workload] = found
+        if found is not self.own.get(workload):  # its picture is the same here as where its stream is
+            self._store.adopt(workload, found.wants)
+
+    def _on_published(self) -> None:
+        for workload in self.absent.keys() - self._store.pictures.keys():
+            del self.absent[workload]
+            self._store.forget(workload)
+        self._wake()
+
+    # ── how it stands ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def standing(self, source: Reference) -> Standing:
         """How many of how many proxies that need this object have all that comes from it as it is wanted."""
-        needed: dict[str, dict[str, str]] = {}
-        for workload, picture in self._store.pictures.items():
-            names = {name: line.version for name, line in picture.resources.items() if source in line.sources}
-            if names:
-                needed[workload] = names
-        return self._compare(needed)
+        return self._compare(self._store.needing(source))
 
     def standings(self, sources: Iterable[Reference]) -> dict[Reference, Standing]:
-        """The same for many objects, in one walk over all pictures."""
-        needed: dict[Reference, dict[str, dict[str, str]]] = {source: {} for source in sources}
-        for workload, picture in self._store.pictures.items():
-            for name, line in picture.resources.items():
-                for source in line.sources:
-                    if (of := needed.get(source)) is not None:
-                        of.setdefault(workload, {})[name] = line.version
-        return {source: self._compare(of) for source, of in needed.items()}
+        """The same for many objects."""
+        return {source: self.standing(source) for source in sources}
+
+    def wanted(self, workload: str) -> Mapping[str, str]:
+        """What a workload should have: names and versions."""
+        picture = self._store.pictures.get(workload)
+        return picture.versions if picture is not None else {}
 
     def current(self, workload: str) -> bool:
         """The workload's sidecar has acknowledged exactly what it should have."""
@@ -111,6 +205,8 @@ class Acks:
         rejections: dict[str, Rejection] = {}
         for workload, wanted in needed.items():
             having = self.having.get(workload, Having())
+            if having.versions is self.wanted(workload):  # mostly: it has all that it should
+                continue
             if all(having.versions.get(name) == version for name, version in wanted.items()):
                 continue
             missing.append(workload)

@@ -9,12 +9,14 @@
 4. What was set aside is tried once more after anything else has got through, since it may have needed that.
 5. A picture that comes meanwhile waits for the answer, and for the end of a search as in 3, which is bounded: else a
    stream of changes could keep the search from ever ending.
+6. What the client wants beyond its picture is handed to `widen`: what is there comes as a new picture, what is not is
+   told with a lifetime.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -22,6 +24,7 @@ from sidewinder_operator.discovery.store import Picture
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import stream
 
+UNKNOWN_SECONDS = 30.0  # how long a client need not ask again for what is not there
 MISSED_PINGS = 3  # unanswered ones after which a client counts as gone (`operator.md`)
 
 
@@ -49,15 +52,18 @@ def same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 class Session:
-    """The state of one stream. `receive` and `want` take in, `lines` gives what is to be written now."""
+    """The state of one stream. `receive` and `want` take in, `lines` gives what is to be written now. `widen`
+    takes keys of what the picture should hold as well, and returns those that name nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, widen: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda keys: keys) -> None:
+        self._widen = widen
         # what the client told
         self.hello: stream.Hello | None = None
         self.has: Mapping[str, str] = {}  # acknowledged; before the first ack, what it said it has
         self.confirmed = False  # it has acknowledged `has` on this stream
         self.seen: Mapping[str, object] = {}
         self.released = 0
+        self.trusts = stream.Trusts(())
         # what it should have
         self.newest: Picture | None = None
         self.wanted: Picture | None = None  # what is being sent: `newest`, or the one before until rule 5 lets go
@@ -71,6 +77,10 @@ class Session:
         self.rejections: dict[str, Rejection] = {}  # object → why
         self._refused: dict[str, stream.Nack] = {}  # state → the answer, since `wanted` last changed
         self._gained = False  # something got through since the rejected were last tried
+        self._lagging = False  # the client knows more than this replica, and leaves
+        # the pod goes, and nobody sends it anything new
+        self._acknowledged = 0
+        self._retired = False
         # keeping alive
         self._answers: list[bytes] = []
         self._pings = 0
@@ -104,6 +114,11 @@ class Session:
                 self._on_ack(message)
             case stream.Nack():
                 self._on_nack(message)
+            case stream.Want(keys):
+                if unknown := self._widen(keys):
+                    self._answers.append(stream.encode(stream.Unknown(unknown, UNKNOWN_SECONDS)))
+            case stream.Trusts():
+                self.trusts = message
             case stream.Seen(seen):
                 self.seen = seen
             case stream.Released(released):
@@ -112,6 +127,12 @@ class Session:
                 self._answers.append(stream.encode(stream.Pong(number)))
             case stream.Pong():
                 self._unanswered = 0
+
+    def retire(self) -> None:
+        """All who knew this pod have acknowledged that it goes: told once a stream."""
+        if not self._retired:
+            self._retired = True
+            self._answers.append(stream.encode(stream.Retired(self._acknowledged)))
 
     def tick(self) -> bool:
         """A ping's time has come; False when too many were not answered."""
@@ -127,7 +148,7 @@ class Session:
     def lines(self) -> list[bytes]:
         """What is to be written now."""
         answers, self._answers = self._answers, []
-        if self.hello is None or self.newest is None or self.outstanding is not None:
+        if self.hello is None or self.newest is None or self.outstanding is not None or self._lagging:
             return answers
         if not self._untried or (following := self._next()) is None:
             self._adopt(self.newest)  # nothing new: nothing happens
@@ -244,12 +265,18 @@ class Session:
         self.has = answered.versions
         self._difference = None
         self.confirmed = True
+        self._acknowledged = ack.ack
         self._gained = self._gained or bool(answered.objects)
         for key in answered.objects:
             self.rejections.pop(key, None)
+        if self.wanted is not None and same(self.has, self.wanted.versions):
+            self._before = None  # it has nothing of it any more
 
     def _on_nack(self, nack: stream.Nack) -> None:
         answered = self._answered(nack.nack, "nack")
+        if nack.why == stream.LAGGING:  # nothing is wrong with what was sent: another replica knows more
+            self._lagging = True
+            return
         self._refused[answered.state] = nack
         self._search(answered.objects, nack)
 

@@ -46,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     otlp_endpoint: str | None = None
     drain_seconds: int | None = None
     pre_stop: bool = True
+    rewrite_probes: bool = True
 
 
 class Annotation(NamedTuple):
@@ -130,6 +131,10 @@ ANNOTATIONS: tuple[Annotation, ...] = (
                DISABLED,
                "Whether containers without a preStop hook get one, so that they serve until their callers have been "
                "told that the pod goes."),
+    Annotation("rewrite-probes", lambda text: _one_of(ENABLED, DISABLED)(text) == ENABLED, "`enabled` or `disabled`",
+               DISABLED,
+               "Whether the proxy asks the containers' HTTP and TCP probes for the kubelet. Without that, a TCP probe "
+               "passes as soon as the proxy runs."),
 )  # fmt: skip
 _BY_NAME = {PREFIX + row.name: row for row in ANNOTATIONS}
 

@@ -6,10 +6,13 @@ other container and ends after them. Only the first has a capability, only for a
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from sidewinder_operator.inject.annotations import Asked
 from sidewinder_operator.inject.options import ADMIN, AUDIENCE, BUNDLE, INBOUND, OUTBOUND, PROBE, TRUST, UID, Options
+from sidewinder_operator.inject.probes import VARIABLE
+from sidewinder_sidecar.snapshot.probes import Probes, encode
 
 CAPTURE, PROXY = "sidewinder-capture", "sidewinder-proxy"
 OWN_CONTAINERS = frozenset({CAPTURE, PROXY})
@@ -64,15 +67,18 @@ def capture(options: Options, asked: Asked) -> dict[str, Any]:
     }
 
 
-def proxy(options: Options, asked: Asked) -> dict[str, Any]:
-    """The proxy. It is ready when it serves a configuration; the operator's health is none of its probes' business."""
+def proxy(options: Options, asked: Asked, probes: Probes = MappingProxyType({})) -> dict[str, Any]:
+    """The proxy. It is ready when it serves a configuration; the operator's health is none of its probes' business.
+
+    `probes`: what it asks the other containers for the kubelet.
+    """
     made: dict[str, Any] = {
         "name": PROXY,
         "image": options.image,
         "imagePullPolicy": options.image_pull_policy,
         "restartPolicy": "Always",
         "command": list(RUN),
-        "env": environment(options, asked),
+        "env": environment(options, asked, probes),
         "ports": [{"name": "mesh-metrics", "containerPort": PROBE, "protocol": "TCP"}],
         "securityContext": {
             **_LOCKED,
@@ -97,23 +103,27 @@ def proxy(options: Options, asked: Asked) -> dict[str, Any]:
     return made
 
 
-def environment(options: Options, asked: Asked) -> list[dict[str, Any]]:
+def environment(options: Options, asked: Asked, probes: Probes = MappingProxyType({})) -> list[dict[str, Any]]:
     """The proxy's settings (docs/reference/settings.md)."""
     plain = {
         "SIDEWINDER_DISCOVERY": options.discovery,
         "SIDEWINDER_KEEP": f"{STATE_FOLDER}/kept",
+        "SIDEWINDER_IDENTITY": f"{STATE_FOLDER}/identity",
         "SIDEWINDER_TOKEN": f"{TOKEN_FOLDER}/token",
         "SIDEWINDER_BUNDLE": f"{TRUST_FOLDER}/{BUNDLE}",
         "SIDEWINDER_ACCESS_LOG": asked.access_log or options.access_log,
         "SIDEWINDER_LOG_LEVEL": asked.log_level or options.log_level,
         "SIDEWINDER_OTLP_ENDPOINT": options.otlp_endpoint if asked.otlp_endpoint is None else asked.otlp_endpoint,
         "SIDEWINDER_LIMIT_DRAIN_SECONDS": str(asked.drain_seconds or options.drain_seconds),
+        VARIABLE: encode(probes),
     }
     of_the_pod = {
         "SIDEWINDER_POD_NAME": "metadata.name",
         "SIDEWINDER_POD_NAMESPACE": "metadata.namespace",
         "SIDEWINDER_POD_UID": "metadata.uid",
     }
+    if probes:
+        of_the_pod["SIDEWINDER_POD_ADDRESS"] = "status.podIP"
     told = [{"name": name, "value": value} for name, value in plain.items() if value]
     return told + [
         {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sidewinder_operator.inject import containers
+from sidewinder_operator.inject import containers, probes
 from sidewinder_operator.inject.annotations import DISABLED, INJECTED, LABEL, PREFIX, Asked, Refused, read
 from sidewinder_operator.inject.difference import Operation, difference
 from sidewinder_operator.inject.options import UID, Options
@@ -42,10 +42,11 @@ def inject(pod: dict[str, Any], namespace: Namespace, options: Options) -> Injec
     if why := passed_over(pod, namespace, options):
         return Injection(passed_over=why)
     asked = read(_map(pod, "metadata", "annotations"))
-    if reasons := tuple(_refusals(pod, namespace)):
+    taken = _taken(pod["spec"], options, asked)
+    if reasons := (*_refusals(pod, namespace), *taken.refused):
         raise Refused(reasons)
-    after = _injected(pod, options, asked)
-    return Injection(tuple(difference(pod, after)), warnings=tuple(_warnings(pod, options, asked)))
+    after = _injected(pod, options, asked, taken)
+    return Injection(tuple(difference(pod, after)), warnings=(*_warnings(pod, options, asked), *taken.left))
 
 
 def passed_over(pod: dict[str, Any], namespace: Namespace, options: Options) -> str:
@@ -95,16 +96,24 @@ def _warnings(pod: dict[str, Any], options: Options, asked: Asked) -> Iterator[s
         )
 
 
-def _injected(pod: dict[str, Any], options: Options, asked: Asked) -> dict[str, Any]:
-    spec = pod["spec"]
-    apps = _others(spec, "containers")
+def _taken(spec: dict[str, Any], options: Options, asked: Asked) -> probes.Taken:
+    """The pod's own containers, with their probes handed to the proxy."""
+    others = {field: _others(spec, field) for field in ("initContainers", "containers")}
+    earlier = probes.handed(spec.get("initContainers") or (), containers.PROXY)
+    return probes.take(
+        others, earlier, {*options.exclude_inbound_ports, *asked.exclude_inbound_ports}, asked.rewrite_probes
+    )
+
+
+def _injected(pod: dict[str, Any], options: Options, asked: Asked, taken: probes.Taken) -> dict[str, Any]:
+    spec, apps = pod["spec"], taken.containers["containers"]
     own_before = pod.get("metadata", {}).get("annotations", {}) or {}
     changed = {
         **spec,
         "initContainers": [
             containers.capture(options, asked),
-            containers.proxy(options, asked),
-            *_others(spec, "initContainers"),
+            containers.proxy(options, asked, taken.probes),
+            *taken.containers["initContainers"],
         ],
         "containers": [_told_late(container) for container in apps] if asked.pre_stop else apps,
         "volumes": [*_others(spec, "volumes"), *containers.volumes()],

@@ -17,14 +17,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         raise SystemExit(2)
     settings = read_or_exit()
+    from sidewinder_operator.main import memory
+
+    memory.tune()
     # Only now, so that a mistake in the environment is told before anything heavy is loaded.
     import uvloop
 
     from sidewinder_operator.main import json_log, process
+    from sidewinder_operator.main.doors import Unable
 
+    memory.freeze()
     json_log.configure(settings.log_level)
     try:
         uvloop.run(process.serve(settings))
-    except process.Unable as fault:
+    except Unable as fault:
         sys.stderr.write(f"sidewinder-operator: {fault}\n")
         raise SystemExit(1) from None

@@ -47,6 +47,7 @@ def application(process: Process) -> web.Application:
 def measure(process: Process) -> None:
     """Tells the metrics who knows what."""
     process.metrics.add(*_leading(process), *_knowing(process), *_serving(process), *_writing(process))
+    process.metrics.add(*process.neighbours.families(), *process.census.families())
 
 
 def _leading(process: Process) -> tuple[Family, ...]:
@@ -74,12 +75,6 @@ def _knowing(process: Process) -> tuple[Family, ...]:
         each("reflector_events_total", "counter", "Events.", lambda of: of.events),
         each("reflector_relists_total", "counter", "How often all objects were read.", lambda of: of.relists),
         each("reflector_failures_total", "counter", "Watches and lists that failed.", lambda of: of.failures),
-        Family(
-            "pods_without_sidecar",
-            "gauge",
-            "Pods that should have a sidecar and have none.",
-            by("namespace", process.watch.uninjected),
-        ),
     )
 
 
@@ -95,11 +90,11 @@ def _serving(process: Process) -> tuple[Family, ...]:
 
 
 def _writing(process: Process) -> tuple[Family, ...]:
-    writer = process.writer
+    writer, notices = process.writer, process.notices
     return (
         Family("status_writes_total", "counter", "Statuses written.", one(lambda: writer.writes)),
         Family("status_failures_total", "counter", "Statuses that failed.", one(lambda: writer.failures)),
-        Family("events_total", "counter", "Events told.", one(lambda: writer.events)),
+        Family("events_total", "counter", "Events told.", one(lambda: writer.events + notices.events)),
     )
 
 

@@ -17,21 +17,31 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sidewinder_operator import VERSION
 from sidewinder_operator.apiserver import FAILURES, ApiServer
+from sidewinder_operator.authority.rotation import Rotation
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.conditions import statuses
 from sidewinder_operator.discovery.acks import Acks
+from sidewinder_operator.discovery.lag import Lag
 from sidewinder_operator.discovery.store import Store
 from sidewinder_operator.handlers.thread import Handlers
 from sidewinder_operator.main import pages
+from sidewinder_operator.main.authority import Authority
+from sidewinder_operator.main.census import Census
+from sidewinder_operator.main.doors import Doors, Unable
+from sidewinder_operator.main.evidence import Witness
 from sidewinder_operator.main.leader import Leader
+from sidewinder_operator.main.memory import Trimmer
 from sidewinder_operator.main.metrics import Metrics
+from sidewinder_operator.main.neighbours import Neighbours
 from sidewinder_operator.main.supervise import Supervisor
 from sidewinder_operator.problems import Reference
 from sidewinder_operator.reconcile import Collected, Reconciler, Round
 from sidewinder_operator.resources import Object
 from sidewinder_operator.settings import Settings
 from sidewinder_operator.status.content import Told
+from sidewinder_operator.status.notices import Notices
 from sidewinder_operator.status.writer import Writer
 from sidewinder_operator.watch.collect import Known, Watch
 from sidewinder_operator.watch.kinds import path_of
@@ -42,10 +52,6 @@ log = logging.getLogger("sidewinder")
 
 LEASE = "sidewinder-operator"
 AGAIN_SECONDS = 2.0  # while the API server cannot say what was good
-
-
-class Unable(Exception):
-    """The process cannot start; says why."""
 
 
 class Process:
@@ -67,45 +73,88 @@ class Process:
             system_namespace=settings.namespace,
             cluster_domain=settings.cluster_domain,
             trace_percent=settings.trace_percent,
+            outbound=settings.outbound,
         )
         self.reconciler = Reconciler(self.store, self._collect, self._report, options=options)
         self.round: Round | None = None
         self.known: Known | None = None
-        self.pushes = 0
-        # what it does when it leads
-        self.lease = Lease(self.api, settings.namespace, LEASE, self.identity)
-        self.writer = Writer(self.api.send, path_of, self.lease.leader, self._told, who=self.identity[:128])
-        self.handlers = Handlers(settings.api_server, token, authority, self.writer.mark)
-        self.leader = Leader(
-            self.writer, self.handlers, self.revisions, self.lease.leader, lambda: self.reconciler.last_good
-        )
-        self.acks.watch(self.writer.ring)
-        # what watches it
-        self.supervisor = Supervisor()
+        self.pushes = self.turned = 0
         self.metrics = Metrics()
         self.turns = self.metrics.histogram("turn_seconds", "Collecting, compiling and publishing, one turn.")
+        lags = self.metrics.histogram("acknowledgement_seconds", "From a new picture to its acknowledgement.")
+        self.lag = Lag(self.acks, lags.observe)
+        self._lead(token, authority)
+        self._let_in(options)
+        # what watches it
+        self.supervisor = Supervisor()
+        self.memory = Trimmer(lambda: self.turned + self.doors.port.connections)
         # what else must hold before it serves: its name → whether it does
         self.needs: dict[str, Callable[[], bool]] = {
             kind: reflector.synced.is_set for kind, reflector in self.watch.reflectors.items()
         }
         self.needs["the first turn"] = lambda: self.round is not None
+        self.needs["CA"] = self.authority.keeper.loaded.is_set
+        self.needs |= self.doors.needs()
         self._served = False
         self.leave = asyncio.Event()
+
+    def _lead(self, token: Path | None, authority: Path | None) -> None:
+        """What it does when it leads."""
+        settings = self.settings
+        self.lease = Lease(self.api, settings.namespace, LEASE, self.identity)
+        self.writer = Writer(
+            self.api.send, path_of, self.lease.leader, self._told, who=self.identity[:128], hold=self._is_unsure
+        )
+        self.handlers = Handlers(settings.api_server, token, authority, self.writer.mark)
+        self.leader = Leader(
+            self.writer, self.handlers, self.revisions, self.lease.leader, lambda: self.reconciler.last_good
+        )
+        self.acks.watch(self.writer.ring)
+
+    def _let_in(self, options: Options) -> None:
+        """Who may come, to which door; and what the leader does for them."""
+        settings = self.settings
+        enrolments = self.metrics.histogram("enrolment_seconds", "Certificates for sidecars, from request to answer.")
+        self.authority = Authority(self.api, settings, self.watch, self.lease.leader, self.identity, enrolments)
+        self.neighbours = Neighbours(settings, self.authority, self.watch, self.acks, self.writer.ring)
+        self.doors = Doors(self, options)
+        self.metrics.add(*self.authority.families())
+        self.census = Census(self.watch, self.acks, self.authority, settings.namespace, VERSION)
+        self.notices = Notices(self.api.send, self.lease.leader, self.census.notices, who=self.identity[:128])
+        self.leader.duties += [self.authority.publish, self.notices.run, self._rotation().run]
+        if self.doors.admission is not None:
+            self.leader.duties.append(self.doors.admission.publish)
 
     async def run(self) -> None:
         """Serves until a signal. Raises Unable."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.leave.set)
-        health = await self._open_health()
+        self.doors.bind()
+        try:
+            health = await self._open_health()
+        except Unable:
+            self.doors.port.release()
+            raise
         for kind, reflector in self.watch.reflectors.items():
             self.supervisor.start(f"reflector {kind}", reflector.run)
+        self.authority.start(self.supervisor)
+        self.doors.start(self.supervisor)
+        self.neighbours.start(self.supervisor)
         self.supervisor.start("serve", self._serve)
+        self.supervisor.start("memory", self.memory.run)
         await self.leave.wait()
         log.info("stopping")
+        await self.doors.close()
         await self.supervisor.stop()
         await health.cleanup()
         await self.api.close()
+
+    def _rotation(self) -> Rotation:
+        unheard = self.neighbours.peers.unheard
+        witness = Witness(self.acks, self.store.pictures.keys, self.authority.lacking, unheard, self._name)
+        settings = self.settings
+        return Rotation(self.api, settings.namespace, settings.cluster_domain, self.lease.leader, witness.evidence)
 
     # 1. What it knows, before it says anything.
 
@@ -128,6 +177,7 @@ class Process:
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _on_change(self) -> None:
+        self.authority.ring()
         if self.watch.whole:
             self.reconciler.ring()
 
@@ -142,14 +192,21 @@ class Process:
         assert self.known is not None
         self.round = done
         self.pushes += len(done.changed)
+        self.turned += 1
+        self.lag.published(done.changed)
         self.turns.observe(done.seconds)
         told = statuses(done.collected.cluster, done.compiled, done.collected.problems)
         self.writer.offer(told, self.known.numbers)
         self.leader.ring()
 
     def _told(self, sources: Collection[Reference]) -> Mapping[Reference, Told]:
-        standings = self.acks.standings(sources)
-        return {source: Told(standing=standing, name=self._name) for source, standing in standings.items()}
+        standings, unheard = self.acks.standings(sources), self.neighbours.peers.unheard()
+        return {
+            source: Told(standing=standing, unheard=unheard, name=self._name) for source, standing in standings.items()
+        }
+
+    def _is_unsure(self) -> bool:
+        return self.neighbours.peers.unsure()
 
     def _name(self, workload: str) -> str:
         pod = self.watch.pod(workload)
@@ -163,7 +220,9 @@ class Process:
     # 3. Who may ask.
 
     def lacking(self) -> list[str]:
-        """What keeps it from serving; once it has served, nothing: it serves on with what it has."""
+        """What keeps it from serving. Once it has served, only its own end: it serves on with what it has."""
+        if self.leave.is_set():
+            return ["the end"]
         missing = [] if self._served else [name for name, holds in self.needs.items() if not holds()]
         self._served = not missing
         return missing

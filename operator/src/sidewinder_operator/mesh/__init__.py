@@ -7,11 +7,15 @@ What there are thousands of is `gc=False`: immutable trees hold no cycles, and t
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from sidewinder_operator.mesh.routes import MeshRoute
 from sidewinder_operator.mesh.services import MeshBackend, MeshService
 from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload
+
+Outbound = Literal["Allow", "Registry"]  # where pods may call: everywhere, or only what the mesh knows
 
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,3 +28,4 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, MeshRoute] = {}
     cluster_domain: str = "cluster.local"
     trace_percent: float = 1.0
+    outbound: Outbound = "Allow"

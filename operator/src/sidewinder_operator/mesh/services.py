@@ -5,11 +5,15 @@ Made by `compile.services` (and `compile.routes` for the variants of backends); 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
+
+Spoken = Literal["", "HTTP", "TCP"]  # "": told by the first bytes
 
 
 class MeshEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,7 +50,8 @@ class MeshPort(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str  # "bookinfo/reviews:9080"
     port: int
     label: str = ""  # the port's name in the Service
-    protocol: str = ""  # appProtocol
+    protocol: Spoken = ""  # as appProtocol says
+    judged: bool = False  # a section that only HTTP can obey is attached to it: whoever calls it speaks HTTP
     endpoints: tuple[MeshEndpoint, ...] = ()
     producers: tuple[str, ...] = ()
     consumers: dict[str, tuple[str, ...]] = {}
@@ -55,11 +60,18 @@ class MeshPort(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The routes that hold for callers in `namespace` ("": callers outside the mesh)."""
         return self.consumers.get(namespace, self.producers)
 
+    def spoken(self, namespace: str) -> Spoken:
+        """What callers in `namespace` speak. A policy for HTTP cannot be gone around, but by appProtocol."""
+        return self.protocol or ("HTTP" if self.judged or self.routes(namespace) else "")
+
 
 class MeshService(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A Service and its ports, in the order written."""
+    """A Service and its ports, in the order written. Of a headless one each pod is called by its own address."""
 
     namespace: str
     name: str
     ports: tuple[MeshPort, ...] = ()
+    addresses: tuple[str, ...] = ()  # sorted IP literals: ClusterIPs, load balancers' and external ones
+    headless: bool = False
+    external: str = ""  # ExternalName: the host outside that its name stands for
     origin: Origin

@@ -6,6 +6,8 @@ them with what users wrote and makes `MeshWorkload`s and `MeshGateway`s, which `
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -71,6 +73,7 @@ class WorkloadPort(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     dialled: int
     application: int = 0
+    protocol: Literal["", "HTTP", "TCP"] = ""  # what comes there; "": told by the first bytes
 
 
 class MeshWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,12 @@ class MeshWorkload(msgspec.Struct, frozen=True, kw_only=True):
     inbound: int = 0  # pods only: the one listener to which everything that comes to the pod is redirected
     zone: str = ""
     ready: bool = True
+    terminating: bool = False
+
+    @property
+    def lazy(self) -> bool:
+        """Does it get its own namespace alone, and the rest of the mesh when it asks? A pod's traffic is redirected."""
+        return bool(self.inbound)
 
 
 class MeshGateway(msgspec.Struct, frozen=True, kw_only=True):

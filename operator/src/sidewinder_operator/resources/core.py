@@ -54,9 +54,28 @@ class ServiceSpec(Tolerant, frozen=True, kw_only=True):
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
     external_name: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
     publish_not_ready_addresses: bool = False
 
     RULES: ClassVar[tuple[Rule, ...]] = (Rule(_named, "of several ports each needs a name of its own"),)
+
+
+class LoadBalancerIngress(Tolerant, frozen=True, kw_only=True):
+    """Where a load balancer takes connections; with a host name alone there is no address to know it by."""
+
+    ip: str = ""
+
+
+class LoadBalancerStatus(Tolerant, frozen=True, kw_only=True):
+    """What the load balancer's controller has written."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Tolerant, frozen=True, kw_only=True):
+    """The part of a Service's status that callers can dial."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 def _labelled(service: Any) -> Iterator[str]:
@@ -76,6 +95,7 @@ class Service(Tolerant, Named, frozen=True, kw_only=True):
 
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class EndpointConditions(Tolerant, frozen=True, kw_only=True):

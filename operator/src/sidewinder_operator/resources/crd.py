@@ -87,7 +87,10 @@ DEFINITIONS = (
         (
             {"name": "Addresses", "type": "string", "jsonPath": ".spec.addresses[*]"},
             {"name": "ServiceAccount", "type": "string", "jsonPath": ".spec.serviceAccount"},
+            _condition("Accepted"),
+            _condition("Selected"),
             _AGE,
+            _REASON,
         ),
     ),
 )

@@ -14,6 +14,7 @@ class LoadBalancing(Section, frozen=True, kw_only=True):
 
     SIDE: ClassVar[Side] = "Client"
     MERGING: ClassVar[Merging] = "Replace"
+    HTTP: ClassVar[bool] = False
     TARGETS: ClassVar[frozenset[str]] = frozenset({"Mesh", "Namespace", "Service", "Backend", "ApiRoute"})
 
     type: Annotated[

@@ -132,7 +132,8 @@ def _unknown(version: str, kind: str, faults: Faults) -> Fault:
 
 
 def _convert(raw: dict[str, Any], kind: type[Object], faults: Faults) -> Object | None:
-    body = {name: value for name, value in raw.items() if name not in _ENVELOPE}
+    read_too = kind.__struct_fields__ if not kind.API_VERSION.startswith(GROUP) else ()  # a Service's addresses
+    body = {name: value for name, value in raw.items() if name not in _ENVELOPE or name in read_too}
     metadata = body.get("metadata")
     if kind.API_VERSION.startswith(GROUP) and isinstance(metadata, dict) and not metadata.keys() <= _METADATA:
         for name in metadata:

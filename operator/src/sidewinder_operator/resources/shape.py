@@ -19,6 +19,7 @@ from msgspec import inspect
 from sidewinder_operator.resources import unbuilt
 
 MOST = 20  # faults told of one object: nobody reads more before mending the first
+_HALF = re.compile("[\ud800-\udfff]")
 _LONGEST_NAME = 64  # what a field's name is compared by: comparing is quadratic in it
 # Fields that people look for in the wrong place.
 _ELSEWHERE = {"labels": "labels belong into metadata.labels"}
@@ -45,7 +46,7 @@ class Faults(list[Fault]):
 
     def tell(self, field: str, reason: str, message: str) -> None:
         """One more; raises Enough when it is the last that is told."""
-        self.append(Fault(field, reason, message))
+        self.append(Fault(_HALF.sub("?", field), reason, _HALF.sub("?", message)))  # what is told can be written down
         if len(self) >= MOST:
             raise Enough
 
@@ -154,7 +155,9 @@ def _text(raw: Any, kind: inspect.StrType, path: str, faults: Faults, extra: dic
     right = extra.get("right", "text")
     if not isinstance(raw, str):
         return _wrong(raw, path, faults, f"text: {right}" if "right" in extra else "text")
-    if len(raw) < (kind.min_length or 0):
+    if not raw.isascii() and _HALF.search(raw):
+        faults.tell(path, "Invalid", "holds half of a surrogate pair, which is no character (RFC 8259, 8.2)")
+    elif len(raw) < (kind.min_length or 0):
         faults.tell(path, "TooShort", f"must not be empty: {right}" if not raw else f"is too short: {right}")
     elif kind.max_length is not None and len(raw) > kind.max_length:
         faults.tell(path, "TooLong", f"{len(raw)} characters are too many: {kind.max_length} at most")
@@ -199,7 +202,7 @@ def _truth(raw: Any, kind: inspect.BoolType, path: str, faults: Faults, extra: d
 def _bytes(raw: Any, kind: inspect.BytesType, path: str, faults: Faults, extra: dict[str, Any]) -> Any:
     try:
         msgspec.convert(raw, bytes)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):
         faults.tell(path, "Invalid", "is not base64 (text as it stands belongs into stringData)")
     return raw
 

@@ -17,7 +17,7 @@ from sidewinder_operator.resources.route import ApiRoute
 
 CONTROLLER = "sidewinder.dev/operator"
 MOST_NAMED = 5  # proxies in a message; people look at one or two, and statuses stay small
-# kind → where its parts stand, and what they are parts of
+# kind → where its parts stand, and what they are parts of; other kinds reach no proxy of their own
 _PARTS = {ApiRoute.KIND: ("parents", "parentRef"), ApiPolicy.KIND: ("ancestors", "ancestorRef")}
 
 
@@ -62,6 +62,8 @@ def content(kind: str, status: Status, generation: int, told: Told) -> dict[str,
     """The status, but for the times of its conditions."""
     generation = status.observed_generation or generation
     whole = [_condition(condition, generation) for condition in status.conditions]
+    if kind not in _PARTS:
+        return {"conditions": whole}
     whole.append(_programmed(status, generation, told))
     standing = told.standing
     parts, ref = _PARTS[kind]

@@ -31,8 +31,10 @@ def news(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[dict[str
             yield condition
 
 
-def event(reference: Reference, uid: str, condition: Mapping[str, Any], who: str) -> tuple[str, dict[str, Any]]:
-    """The path and body of the Event that tells a condition; `who` is this replica."""
+def event(
+    reference: Reference, uid: str, condition: Mapping[str, Any], who: str, api_version: str = VERSION
+) -> tuple[str, dict[str, Any]]:
+    """The path and body of the Event that tells a condition's reason and message; `who` is this replica."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return f"{PATH}/namespaces/{reference.namespace}/events", {
         "apiVersion": "events.k8s.io/v1",
@@ -46,7 +48,7 @@ def event(reference: Reference, uid: str, condition: Mapping[str, Any], who: str
         "reason": condition["reason"][:128],
         "note": _shortened(condition["message"] or condition["reason"]),
         "regarding": {
-            "apiVersion": VERSION,
+            "apiVersion": api_version,
             "kind": reference.kind,
             "namespace": reference.namespace,
             "name": reference.name,

@@ -29,6 +29,7 @@ GATHER_SECONDS = 0.25  # acknowledgements come in a flock: one status for all of
 CALM = 10  # a look at everybody's acknowledgements that took long is not repeated before ten times as long
 OBJECT_SECONDS = 1.0  # between two writes of one object
 AT_ONCE = 8  # requests: a new leader of 1 000 objects is through in a second, and the API server hardly notices
+HOLD_SECONDS = 10.0  # twice what a replica may be away before it is named
 LONGEST_PAUSE = 10.0  # while the API server cannot be reached
 
 
@@ -60,12 +61,14 @@ class Writer:
         told: Callable[[Collection[Reference]], Mapping[Reference, Told]],
         *,
         who: str,
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
         self._send = send
         self._path_of = path_of
         self._leader = leader
         self._told = told
         self._who = who
+        self._hold = hold  # what `told` says may be wrong for a moment: another replica of the operator restarts
         self._wanted: Mapping[Reference, Status] = {}
         self._numbers: Mapping[Reference, tuple[str, int]] = {}
         self._there: dict[Reference, _Standing] = {}
@@ -106,11 +109,19 @@ class Writer:
         while True:
             await self._bell.wait()
             await asyncio.sleep(pause)
+            await self._sure()
             self._bell.clear()
             well = await self.once()
             pause = max(GATHER_SECONDS, CALM * self._cost) if well else min(pause * 2, LONGEST_PAUSE)
             if not well:
                 self._bell.set()
+
+    async def _sure(self) -> None:
+        """Waits for a moment to pass in which too little is known; not for a row of such moments."""
+        for _ in range(int(HOLD_SECONDS / GATHER_SECONDS)):
+            if not self._hold():
+                return
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def once(self) -> bool:
         """One look at everything. False: something could not be written and should be tried again."""
@@ -156,7 +167,8 @@ class Writer:
         except FAILURES as fault:
             return self._on_failure(reference, fault)
         for condition in news(before, status):
-            await self._tell(reference, uid, condition)
+            if self._leader():
+                await self._tell(reference, uid, condition)
         return True
 
     async def _known(self, reference: Reference, uid: str, path: str) -> _Standing:

@@ -64,22 +64,35 @@ class Watch:
         found: Pod | None = self.reflectors[PODS].records.get(uid)
         return found
 
-    def uninjected(self) -> dict[str, int]:
-        """Namespace that wants sidecars → pods there that have none and have not said that they want none."""
+    def labels(self, namespace: str) -> Mapping[str, str]:
+        """Of a namespace; none when it is not known."""
         spaces: Mapping[str, Written] = self.reflectors[Namespace.KIND].records
-        wanting = {
+        named = (each.found for each in spaces.values() if each.reference.name == namespace)
+        return next((found.metadata.labels for found in named if found is not None), {})
+
+    def enabled(self) -> set[str]:
+        """The namespaces that want sidecars."""
+        spaces: Mapping[str, Written] = self.reflectors[Namespace.KIND].records
+        return {
             each.reference.name
             for each in spaces.values()
             if each.found is not None and each.found.metadata.labels.get(INJECT) == "enabled"
         }
-        lacking = (
-            pod.namespace
-            for pod in self.pods()
-            if pod.namespace in wanting
-            and not (pod.sidecar or pod.host_network or pod.terminating)
-            and pod.labels.get(INJECT) != "disabled"
-        )
-        return dict(Counter(lacking))
+
+    def lacking(self) -> Iterator[Pod]:
+        """The pods of namespaces that want sidecars that have none and have not said that they want none."""
+        wanting = self.enabled()
+        for pod in self.pods():
+            if (
+                pod.namespace in wanting
+                and not (pod.sidecar or pod.host_network or pod.terminating)
+                and pod.labels.get(INJECT) != "disabled"
+            ):
+                yield pod
+
+    def uninjected(self) -> dict[str, int]:
+        """Namespace → how many such pods it has."""
+        return dict(Counter(pod.namespace for pod in self.lacking()))
 
     def look(self) -> Known:
         """Everything, now."""

@@ -8,6 +8,7 @@
    before anybody else can lead.
 4. Two that want it at once are told apart by the resourceVersion: the slower one gets a conflict.
 5. Who stops, or whose work fails, gives it back, so that the next need not wait.
+6. Whoever takes it says whose it is (`owner`): an uninstall takes it along, and what was left of an earlier one stays.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 
 from sidewinder_operator.apiserver import FAILURES, ApiServer, Refused
 from sidewinder_operator.watch.clock import Clock, Monotonic
+from sidewinder_operator.watch.owner import Owner
 
 log = logging.getLogger("sidewinder.lease")
 
@@ -53,6 +55,7 @@ class Lease:
     ) -> None:
         # what it was made for
         self._api = api
+        self._owner = Owner(api)
         self._place = {"namespace": namespace, "name": name}
         self._all = f"/apis/{_GROUP}/namespaces/{namespace}/leases"
         self._one = f"{self._all}/{name}"
@@ -124,13 +127,14 @@ class Lease:
         except Refused as refused:
             if refused.status != 404:
                 raise
-            await self._send("POST", self._all, self._new())
+            await self._send("POST", self._all, self._new(await self._owner.references()))
             return self._hold()
         spec: dict[str, Any] = lease.setdefault("spec", {})
         if not self._free(spec):
             return False
         if spec.get("holderIdentity") != self.identity:
             spec |= {"acquireTime": _now(), "leaseTransitions": (spec.get("leaseTransitions") or 0) + 1}
+            lease["metadata"]["ownerReferences"] = await self._owner.references()
         spec |= {"holderIdentity": self.identity, "leaseDurationSeconds": self._timing.duration, "renewTime": _now()}
         await self._send("PUT", self._one, lease)
         return self._hold()
@@ -150,7 +154,7 @@ class Lease:
         self.holder = self.identity
         return True
 
-    def _new(self) -> dict[str, Any]:
+    def _new(self, owners: list[dict[str, Any]]) -> dict[str, Any]:
         now = _now()
         spec = {
             "holderIdentity": self.identity,
@@ -159,7 +163,8 @@ class Lease:
             "renewTime": now,
             "leaseTransitions": 0,
         }
-        return {"apiVersion": _GROUP, "kind": "Lease", "metadata": self._place, "spec": spec}
+        metadata = {**self._place, "ownerReferences": owners}
+        return {"apiVersion": _GROUP, "kind": "Lease", "metadata": metadata, "spec": spec}
 
     async def _send(self, method: str, path: str, body: Any = None) -> bytes:
         """Never later than the deadline, so that a slow answer does not keep the work from ending in time."""

@@ -74,7 +74,10 @@ _list = msgspec.json.Decoder(_List)
 
 
 class Reflector(Generic[Record]):
-    """The objects under `path`. `keep` makes an object's record of its JSON; None: nothing of it matters."""
+    """The objects under `path`. `keep` makes an object's record of its JSON; None: nothing of it matters.
+
+    `fields` selects some of them: who may read only one by its name asks with `metadata.name=…`.
+    """
 
     def __init__(
         self,
@@ -83,12 +86,14 @@ class Reflector(Generic[Record]):
         keep: Callable[[bytes], Record | None],
         changed: Callable[[], None],
         *,
+        fields: str = "",
         clock: Clock | None = None,
         inactivity: float = INACTIVITY_SECONDS,
         page: int = PAGE,
     ) -> None:
         # what it was made for
         self.path = path
+        self._selected = {"fieldSelector": fields} if fields else {}
         self._api = api
         self._keep = keep
         self._changed = changed
@@ -158,6 +163,7 @@ class Reflector(Generic[Record]):
     async def _lines(self, query: dict[str, str]) -> AsyncGenerator[bytes, None]:
         asked = {
             **{name: value for name, value in query.items() if value},
+            **self._selected,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
@@ -178,7 +184,7 @@ class Reflector(Generic[Record]):
     async def _list(self) -> None:
         """All pages, or none: a half answer proves nobody's absence."""
         self._present = set()
-        query = {"limit": str(self._page)}
+        query = {"limit": str(self._page), **self._selected}
         while True:
             try:
                 answer = _list.decode(await self._api.send("GET", self.path, query=query))

@@ -19,6 +19,7 @@ from sidewinder_operator.compile import last_good
 from sidewinder_operator.problems import Reference
 from sidewinder_operator.resources import Object
 from sidewinder_operator.resources.crd import DEFINITIONS
+from sidewinder_operator.watch.owner import Owner
 
 log = logging.getLogger("sidewinder.revisions")
 
@@ -33,6 +34,7 @@ class Revisions:
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
         self._api = api
+        self._owner = Owner(api)
         self._path = f"/apis/{_VERSION}/namespaces/{namespace}/controllerrevisions"
         self._there: frozenset[str] = frozenset()  # names, as last read or written
         self._written: Mapping[Reference, Object] | None = None  # what they say, if it was us who wrote them
@@ -62,10 +64,12 @@ class Revisions:
         wanted = dict(_revision(reference, thing) for reference, thing in good.items() if reference.kind in _KINDS)
         there = set(self._there)
         try:
-            for name in sorted(wanted.keys() - there):
+            missing = sorted(wanted.keys() - there)
+            owners = await self._owner.references() if missing else []
+            for name in missing:
                 if not leader():
                     return False
-                await self._make(wanted[name])
+                await self._make(wanted[name], owners)
                 there.add(name)
             for name in sorted(there - wanted.keys()):
                 if not leader():
@@ -80,7 +84,8 @@ class Revisions:
         self._written = good
         return True
 
-    async def _make(self, revision: dict[str, Any]) -> None:
+    async def _make(self, revision: dict[str, Any], owners: list[dict[str, Any]]) -> None:
+        revision["metadata"]["ownerReferences"] = owners
         try:
             await self._api.send("POST", self._path, revision)
         except Refused as refused:

@@ -7,17 +7,29 @@ since nobody promises that the other end is the operator.
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 
+from sidewinder_sidecar.discovery.dial import PIECE, Dial
 from sidewinder_sidecar.snapshot.stream import LONGEST_LINE
 
 HEAD_LIMIT = 16384  # bytes of the answer's head
-PIECE = 65536  # bytes taken from the reader at once
-OPEN_SECONDS = 10.0  # to connect and to hear the answer's head
+OPEN_SECONDS = 30.0  # to connect and to hear the answer's head; most of it is for others who connect, too
 SEND_SECONDS = 10.0  # for the other end to read what we send
+UNREAD = 262144  # bytes that may wait to be sent
 
 
 class Broken(Exception):
     """The channel cannot be used (any more); says why."""
+
+
+class Unwelcome(Broken):
+    """The other end does not take our certificate, or so it seems: another one may be needed."""
+
+
+# In TLS 1.3 a server judges our certificate after our side of the handshake is over, and asyncio's servers close then
+# without the alert that would say so.
+SILENT = "closed without an answer, as an operator does that refuses the certificate"
 
 
 class Channel:
@@ -31,18 +43,20 @@ class Channel:
         self._left = 0  # of the current chunk
 
     @classmethod
-    async def open(cls, path: str) -> Channel:
-        """Connect to a Unix socket and begin the exchange. Raises Broken."""
+    async def open(cls, dial: Dial) -> Channel:
+        """Connect and begin the exchange. Raises Broken."""
         try:
-            return await asyncio.wait_for(cls._open(path), OPEN_SECONDS)
+            return await asyncio.wait_for(cls._open(dial), OPEN_SECONDS)
         except TimeoutError:
-            raise Broken(f"{path}: no answer within {OPEN_SECONDS:g} s") from None
+            raise Broken(f"{dial}: no answer within {OPEN_SECONDS:g} s") from None
         except OSError as fault:
-            raise Broken(f"{path}: {fault.strerror or fault}") from None
+            raise _broken(fault, f"{dial}: ") from None
+        except Unwelcome as fault:
+            raise Unwelcome(f"{dial}: {fault}") from None
 
     @classmethod
-    async def _open(cls, path: str) -> Channel:
-        reader, writer = await asyncio.open_unix_connection(path, limit=PIECE)
+    async def _open(cls, dial: Dial) -> Channel:
+        reader, writer = await dial.connect()
         channel = cls(reader, writer)
         try:
             writer.write(
@@ -58,7 +72,9 @@ class Channel:
     async def _head(self) -> None:
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError) as fault:
+            if not getattr(fault, "partial", b"") and self._writer.get_extra_info("ssl_object") is not None:
+                raise Unwelcome(SILENT) from None
             raise Broken("the answer is no HTTP/1.1 head") from None
         if len(head) > HEAD_LIMIT:
             raise Broken("the answer's head is too long")
@@ -94,25 +110,56 @@ class Channel:
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             raise Broken("closed by the other end") from None
         except OSError as fault:
-            raise Broken(str(fault.strerror or fault)) from None
+            raise _broken(fault) from None
         if not piece:
             raise Broken("closed by the other end")
         self._left -= len(piece)
         return piece
 
     async def send(self, lines: bytes) -> None:
-        """Send one or more whole lines. Raises Broken when the other end does not read."""
+        """Send one or more whole lines. Raises Broken when the other end does not read, or is gone."""
+        if self._writer.transport.is_closing():  # uvloop would raise what is no fault of the network
+            raise Broken("closed")
         self._writer.write(b"%x\r\n%b\r\n" % (len(lines), lines))
         try:
             await asyncio.wait_for(self._writer.drain(), SEND_SECONDS)
         except TimeoutError:
             raise Broken(f"the other end has read nothing for {SEND_SECONDS:g} s") from None
         except OSError as fault:
-            raise Broken(str(fault.strerror or fault)) from None
+            raise _broken(fault) from None
+
+    def post(self, line: bytes) -> None:
+        """Send a short line without waiting. One that the other end leaves unread among too much is lost."""
+        transport = self._writer.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() < UNREAD:
+            self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
     def close(self) -> None:
         """Close at once; what waits to be sent is lost."""
         self._writer.transport.abort()
+
+
+# What a server says in TLS of a client's certificate (RFC 8446 section 6.2), as OpenSSL names it.
+_REFUSALS = frozenset(
+    f"{version}_ALERT_{why}"
+    for version in ("SSLV3", "TLSV1", "TLSV13")
+    for why in (
+        "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED", "CERTIFICATE_EXPIRED",
+        "CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED", "CERTIFICATE_REQUIRED",
+    )
+)  # fmt: skip
+
+
+def _broken(fault: OSError, where: str = "") -> Broken:
+    """The fault as ours, in words."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return Broken(f"{where}the server's certificate is not accepted: {fault.verify_message}")
+    if isinstance(fault, ssl.SSLError):
+        reason = fault.reason or str(fault)
+        kind = Unwelcome if reason in _REFUSALS else Broken
+        return kind(f"{where}{reason.lower().replace('_', ' ')}")
+    known = os.strerror(fault.errno) if fault.errno else ""
+    return Broken(f"{where}{known or fault.strerror or str(fault) or type(fault).__name__}")
 
 
 def _size(line: bytes) -> int:

@@ -5,6 +5,8 @@
 2. What breaks the protocol ends the stream, is said, and leads to a new one after a jittered pause.
 3. A goodbye opens the next stream before this one is left (make before break).
 4. What is read is worked off in slices, so that a burst of lines never holds the loop.
+5. `wants` asks over the stream for what the data path does not know; `release` says that nothing older than what was
+   acknowledged is in use; `retired` hears that nobody sends anything new to this pod.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeAlias
 
-from sidewinder_sidecar.discovery.channel import Broken, Channel
-from sidewinder_sidecar.discovery.transaction import LAGGING, Held, Lag, Refusal, Transaction
+from sidewinder_sidecar.discovery.channel import Broken, Channel, Unwelcome
+from sidewinder_sidecar.discovery.dial import Dial
+from sidewinder_sidecar.discovery.transaction import Held, Lag, Refusal, Transaction
+from sidewinder_sidecar.discovery.wants import Wants
 from sidewinder_sidecar.snapshot import Resource, stream
 
 log = logging.getLogger("sidewinder.discovery")
@@ -27,9 +31,9 @@ PING_SECONDS = 10.0  # of silence before we ask; three missed answers end the st
 MISSED = 3
 FIRST_PAUSE = 0.1  # seconds before the second attempt to connect; doubles, with full jitter
 LONGEST_PAUSE = 15.0  # a thousand sidecars come back within 15 s of a restarted operator
-SLICE = 0.005  # seconds of lines before others get their turn
+SLICE = 0.002  # seconds of lines before others get their turn
 LONGEST_GOODBYE = 60.0  # seconds that a goodbye may ask us to wait
-WANTS = 64  # names in one want
+RENEWED_SECONDS = 1.0  # over which those who renewed at the same moment reconnect
 
 Apply: TypeAlias = Callable[[dict[str, Resource]], Awaitable[None]]
 
@@ -39,16 +43,20 @@ class Discovery:
 
     def __init__(
         self,
-        path: str,
+        dial: Dial,
         apply: Apply,
         *,
         held: Held | None = None,
         epoch: int = 0,
         build: str = "",
         kept: Callable[[Held, int], None] = lambda held, epoch: None,
+        wants: Wants | None = None,
+        settled: Callable[[], bool] = lambda: True,
+        retired: Callable[[], None] = lambda: None,
+        trusts: Callable[[], stream.Trusts | None] = lambda: None,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        self.path = path
+        self.dial = dial
         self.held = held or Held()
         self.epoch = epoch
         self.connected = False
@@ -59,6 +67,10 @@ class Discovery:
         self.refusal = ""  # the last one, until something is applied
         self._apply = apply
         self._kept = kept
+        self._wants = wants
+        self._settled = settled  # whether nothing older than what is in force is in use
+        self._retired = retired
+        self._trusts = trusts
         self._build = build
         self._ping_seconds = ping_seconds
         self._lag = Lag()
@@ -66,7 +78,9 @@ class Discovery:
         self._channel: Channel | None = None
         self._transaction: Transaction | None = None
         self._successor: asyncio.Task[Channel] | None = None
+        self._acknowledged = self._released = 0
         self._said = ""
+        self._vouched: stream.Trusts | None = None  # what was told of whom we trust
 
     async def run(self) -> None:
         """Connect, listen, connect again; until cancelled."""
@@ -74,16 +88,20 @@ class Discovery:
         task = asyncio.current_task()
         try:
             while True:
-                began = time.monotonic()
+                began: float | None = None
                 try:
-                    await self._follow(await self._next())
+                    channel = await self._next()
+                    began = time.monotonic()
+                    await self._follow(channel)
                 except (Broken, stream.Malformed) as fault:
                     self._say(str(fault))
+                    if isinstance(fault, Unwelcome):
+                        self.dial.on_refused(str(fault))
                 finally:
                     self._leave()
                 if task is not None and task.cancelling():  # wait_for may lose a cancellation to what it waits for
                     raise asyncio.CancelledError
-                if time.monotonic() - began > pause:  # it has lasted: no need to be careful
+                if began is not None and time.monotonic() - began > pause:  # it has lasted: no need to be careful
                     pause = FIRST_PAUSE
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -93,7 +111,8 @@ class Discovery:
 
     async def _next(self) -> Channel:
         if self._successor is None:
-            return await Channel.open(self.path)
+            await self.dial.ready()
+            return await Channel.open(self.dial)
         try:
             return await self._successor
         finally:
@@ -102,6 +121,9 @@ class Discovery:
     def _leave(self) -> None:
         self.connected = False
         self._transaction = None
+        self._acknowledged = self._released = 0
+        if self._wants is not None:
+            self._wants.disconnect()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -134,8 +156,12 @@ class Discovery:
             state=self.held.state,
         )
         await channel.send(stream.encode(stream.Greeting(hello)))
+        self._vouched = None
+        await self._vouch(channel)
         self.connected = True
         self.connections += 1
+        if self._wants is not None:
+            self._wants.connect(lambda keys: channel.post(stream.encode(stream.Want(keys))))
 
     async def _listen(self, channel: Channel) -> None:
         missed = 0
@@ -168,14 +194,30 @@ class Discovery:
                 transaction, self._transaction = self._open(message), None
                 answer = await self._commit(transaction, message)
                 await channel.send(stream.encode(answer))
-                if isinstance(answer, stream.Nack) and answer.why == LAGGING:
+                if isinstance(answer, stream.Ack):
+                    self._acknowledged = answer.ack
+                    self.release()
+                elif answer.why == stream.LAGGING:
                     raise Broken("this replica lags behind what is held; another may not")
             case stream.Ping():
                 await channel.send(stream.encode(stream.Pong(message.ping)))
+                await self._vouch(channel)
+            case stream.Unknown(keys, seconds):
+                if self._wants is not None:
+                    self._wants.on_unknown(keys, seconds)
+            case stream.Retired():
+                self._retired()
             case stream.Goodbye():
-                self._part(channel, message)
-            case stream.Pong() | stream.Retired():
+                self._part(channel, message.after_ms / 1000)
+            case stream.Pong():
                 pass
+
+    async def _vouch(self, channel: Channel) -> None:
+        """Say whom we trust, where that is news; asked as often as pings come."""
+        trusts = self._trusts()
+        if trusts is not None and trusts != self._vouched:
+            self._vouched = trusts
+            await channel.send(stream.encode(trusts))
 
     def _open(self, message: stream.ToClient) -> Transaction:
         if self._transaction is None:
@@ -206,6 +248,8 @@ class Discovery:
         self.applied += 1
         self.refusal = self._said = ""
         self._kept(following, self.epoch)
+        if self._wants is not None:
+            self._wants.on_applied()
         return stream.Ack(transaction.number, following.state)
 
     def _refuse(self, why: str) -> None:
@@ -213,23 +257,38 @@ class Discovery:
         self.refusal = why
         log.warning("discovery: the configuration is %s", why)
 
-    def _part(self, channel: Channel, message: stream.Goodbye) -> None:
-        if self._successor is not None:
-            return
-        seconds = min(max(message.after_ms, 0) / 1000, LONGEST_GOODBYE)
-
-        async def succeed() -> Channel:
-            await asyncio.sleep(random.uniform(0, seconds))
-            following = await Channel.open(self.path)
-            channel.close()
-            return following
-
-        self._successor = asyncio.create_task(succeed(), name="discovery-successor")
-
-    async def want(self, names: tuple[str, ...]) -> None:
-        """Ask for what is not known yet; without a stream nobody can be asked."""
+    def reconnect(self) -> None:
+        """Go on over a new connection, with the certificate of now; the old one is left when the new one is there."""
         if self._channel is not None and self.connected:
-            await self._channel.send(stream.encode(stream.Want(names[:WANTS])))
+            self._part(self._channel, RENEWED_SECONDS)
+
+    def _part(self, channel: Channel, seconds: float) -> None:
+        """Open the next stream within `seconds`, then leave this one."""
+        if self._successor is None:
+            latest = min(max(seconds, 0.0), LONGEST_GOODBYE)
+            self._successor = asyncio.create_task(self._succeed(channel, latest), name="discovery-successor")
+
+    async def _succeed(self, channel: Channel, seconds: float) -> Channel:
+        """As long as this stream lasts, a try that fails costs nothing."""
+        pause = FIRST_PAUSE
+        await asyncio.sleep(random.uniform(0, seconds))
+        while True:
+            try:
+                following = await Channel.open(self.dial)
+            except Broken:
+                if self._channel is not channel:
+                    raise
+            else:
+                channel.close()
+                return following
+            await asyncio.sleep(random.uniform(0, pause))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    def release(self) -> None:
+        """Nothing may be in use any more that is older than what is in force: say so, once a transaction."""
+        if self._channel is not None and self._acknowledged > self._released and self._settled():
+            self._released = self._acknowledged
+            self._channel.post(stream.encode(stream.Released(self._released)))
 
 
 async def _finished(steps: Generator[None, None, str]) -> str:

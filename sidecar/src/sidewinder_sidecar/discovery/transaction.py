@@ -13,11 +13,10 @@ import msgspec
 
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import Resource
-from sidewinder_sidecar.snapshot.stream import Begin, Commit, Drop, Malformed, Set
+from sidewinder_sidecar.snapshot.stream import LAGGING, Begin, Commit, Drop, Malformed, Set
 
 MAX_RESOURCES = 100_000  # ten times the largest mesh measured
 MAX_BYTES = 128 << 20  # of one transaction's bodies; 10 000 routes are 20 MB
-LAGGING = "an older generation than the one that is held"
 LAG_SECONDS = 30.0  # how long a lower generation is taken for a replica that lags, before it is believed
 
 _PATH = re.compile(r" - at `\$?\.?(.*?)`$")
@@ -73,7 +72,7 @@ class Lag:
 class Transaction:
     """From begin to commit. The first fault is kept and told at the commit; the rest of it is passed over."""
 
-    __slots__ = ("_bytes", "_fault", "_held", "_lag", "_next", "number", "state")
+    __slots__ = ("_bytes", "_drops", "_fault", "_held", "_lag", "_next", "number", "state")
 
     def __init__(self, begin: Begin, held: Held, lag: Lag) -> None:
         self.number = begin.begin
@@ -85,6 +84,7 @@ class Transaction:
         self._next.versions = dict(held.versions)
         self._next.origins = dict(held.origins)
         self._bytes = 0
+        self._drops = False
         self._fault: Refusal | None = None
 
     def set(self, message: Set, now: float) -> None:
@@ -116,12 +116,26 @@ class Transaction:
 
     def drop(self, message: Drop) -> None:
         """A resource is gone; one that was never there is gone already."""
+        self._drops = True
         for held in (self._next.resources, self._next.versions, self._next.origins):
             held.pop(message.drop, None)
 
     def hashing(self) -> Generator[None, None, str]:
         """What the state will be, in steps: give the outcome to `commit`."""
-        return snapshot.hashing(self._next.versions)
+        if self._drops:
+            yield from self._close_ranks()
+        return (yield from snapshot.hashing(self._next.versions))
+
+    def _close_ranks(self) -> Generator[None, None, None]:
+        """A dictionary with holes is copied entry by entry: the next transaction would begin with 10 ms of that."""
+        now, tight = self._next, Held()
+        for number, (name, version) in enumerate(now.versions.items(), 1):
+            tight.versions[name], tight.resources[name] = version, now.resources[name]
+            if (origin := now.origins.get(name)) is not None:
+                tight.origins[name] = origin
+            if number % snapshot.NAMES_AT_ONCE == 0:
+                yield
+        self._next = tight
 
     def commit(self, message: Commit, state: str = "") -> Held:
         """The whole. Raises Refusal for what cannot be used, Malformed for another transaction's number."""

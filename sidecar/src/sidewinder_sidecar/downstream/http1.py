@@ -1,18 +1,19 @@
-"""An HTTP/1 connection from a caller: bytes to requests. Made by the listener; answers are in `answering`.
+"""An HTTP/1 connection from a caller: bytes to requests, answers to bytes. Made by the listener.
 
 Each request gets a fresh exchange, one at a time: pipelined requests wait unread and are answered in order, so no
-answer can overtake another.
+answer can overtake another. What is more than a request read and its answer written is in `detour`.
 
 Bound on memory: UNREAD bytes of requests that wait, plus one read (256 KiB on uvloop), plus one small head (`Seen`);
 unsent answers as in `wire`.
 Head, idle and stall times are one entry on the wheel, checked when due, never moved per request.
 
 What is decided here:
-* A caller that half-closes after its request is still answered. A FIN is also all that is seen of one that has left: an
-  answer that has not begun `linger_seconds` later is given up.
 * CONNECT and Upgrade: bytes that follow the head wait until the tunnel is open; if it is refused, those after CONNECT
   are no request.
 * One empty line before a request is forgiven, two are not.
+* An answer that begins before the request has ended announces `Connection: close`; what the caller still sends after it
+  is thrown away for `linger_seconds` at most, so that it can read the answer.
+* Trailers are passed on to whoever speaks chunked; a caller's `TE: trailers` goes up, so the upstream knows.
 """
 
 from __future__ import annotations
@@ -20,32 +21,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sidewinder_sidecar import errors
-from sidewinder_sidecar.downstream.answering import BODY, DISCARD, ENDED, IDLE, STATES, TUNNEL, Answering
-from sidewinder_sidecar.exchange import NAME
+from sidewinder_sidecar.downstream.detour import BODY, ENDED, IDLE, STATES, TUNNEL, Detour
+from sidewinder_sidecar.errors import DownstreamError
 from sidewinder_sidecar.http1 import encode, request_head
 from sidewinder_sidecar.http1.framing import BadFraming, Chunked
-from sidewinder_sidecar.http1.lines import END, Seen
+from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE, Seen
 from sidewinder_sidecar.messages import Peer
-from sidewinder_sidecar.wire import OPEN
+from sidewinder_sidecar.wire import JOIN, OPEN
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.downstream.listener import Listener
+    from sidewinder_sidecar.fields import Fields
+    from sidewinder_sidecar.messages import Response
 
 UNREAD: Final = 65536  # bytes of pipelined requests after which reading stops: as much as one head may be
 
 
-class Connection(Answering):
+class Connection(Detour):
     """One caller's connection."""
 
-    __slots__ = ("blank", "chunks", "head_since", "left", "peer", "seen")
+    __slots__ = ("blank", "chunks", "left", "seen")
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(listener)
-        self.peer: Peer  # for life
         self.seen = Seen()
         self.blank = False  # an empty line came before the head
-        self.head_since = 0.0  # when an unfinished head began
         self.left = 0  # bytes of a body of known length
         self.chunks: Chunked | None = None
 
@@ -112,7 +112,7 @@ class Connection(Answering):
     def _begin(self, block: bytes) -> None:
         try:
             request, self.keep = request_head.parse(block, self.limits, self.seen)
-        except errors.DownstreamError as fault:
+        except DownstreamError as fault:
             self._refuse(fault.error, fault.detail)
             return
         self.leaving = not self.keep
@@ -137,6 +137,15 @@ class Connection(Answering):
         self.moved = now = self.wheel.clock()
         self.wake(now + self.limits.stall_seconds)
         serving.begin(request, False)
+
+    def _refuse(self, error: str, detail: str) -> None:
+        """Not even a request: answered and recorded by an exchange all the same."""
+        self.request, self.keep, self.answering = None, False, False
+        self.state = ENDED
+        self.unread = b""
+        listener = self.listener
+        self.serving = serving = listener.exchange(self, listener.proxy, listener.name, self.peer)
+        serving.refuse(error, detail, None)
 
     def _on_unfinished(self, seen: bytes) -> None:
         if found := request_head.fault(seen, self.limits):
@@ -208,97 +217,60 @@ class Connection(Answering):
         if self.half_closed and self.state == IDLE and not self.unread:
             self.close()
 
-    # Or they do not.
+    # Answers go out.
 
-    def eof_received(self) -> bool:
-        """Whether the connection stays open for our side."""
-        if self.wired != OPEN or self.state == IDLE:
-            return False
+    def send_head(self, response: Response, body: bytes | None) -> None:
+        keep = self.keep and self.state == ENDED and not (response.close or self.listener.proxy.draining)
+        if self.half_closed and not self.unread:
+            keep = False
+        block, ending = encode.response_head(response, body, self.request, keep)
+        self.keep = keep and ending != CLOSE
+        self.ending = ending
+        self.answering = True
+        if body is None:
+            self.owed = response.length or 0 if ending == LENGTH else 0
+            self.held = block
+            return
+        self.owed = 0
+        if ending == NONE:  # HEAD, 204, 304: whoever answers need not know
+            self.write(block)
+        elif len(body) < JOIN:
+            self.write(block + body)
+        else:
+            self.write_all((block, body))
+        self._on_answered()
+
+    def send_data(self, data: bytes) -> bool:
+        return self.send_raw(data) if self.state == TUNNEL else self.send_body(data)
+
+    def send_end(self, trailers: Fields | None = None) -> None:
         if self.state == TUNNEL:
-            return self._on_tunnel_half_closed()
-        if self.state == BODY:
-            self._leave("caller_gone")
-            self.abort()
-            return False
-        self.half_closed = True
-        self.moved = now = self.wheel.clock()
-        self.wake(now + self.limits.linger_seconds)
-        return True
-
-    def _on_tunnel_half_closed(self) -> bool:
-        serving = self.serving
-        self.half_closed = True
-        if serving is not None:
-            serving.on_request_end(None)
-        if self.answering:  # until our end is said
-            return True
-        self.serving = None
-        return False
-
-    def on_due(self, now: float) -> None:
-        """One look at the clock for every way of being slow; an exchange that is stuck sees to itself."""
-        limits = self.limits
-        if self.state == IDLE:
-            due = self.head_since + limits.head_seconds if self.head_since else self.moved + limits.idle_seconds
-        elif self.state == ENDED and self.half_closed and not self.answering:
-            due = self.moved + limits.linger_seconds
-        elif self.state == BODY and not self.waits:
-            due = self.moved + limits.stall_seconds
+            self._end_tunnel()
+        elif self.send_last(trailers if self.ending == CHUNKED else None):
+            self._on_answered()
         else:
-            due = now + min(limits.stall_seconds, limits.idle_seconds)
-        if now < due:
-            self.wake(due)
-        elif self.state == IDLE:
-            if self.head_since:
-                self._refuse("request_timeout", f"the head took longer than {limits.head_seconds:g} s")
-            else:
-                self.finish()
-        elif self.state == BODY:
-            self._cut_short("request_timeout", f"nothing of the body came for {limits.stall_seconds:g} s")
-        else:
-            self._leave("caller_gone")
-            self.abort()
+            self._forget()
 
     def on_writable(self) -> None:
         if self.serving is not None:
             self.serving.on_caller_writable()
 
-    def _refuse(self, error: str, detail: str) -> None:
-        """Not even a request: answered and recorded by an exchange all the same."""
-        self.request, self.keep, self.answering = None, False, False
-        self.state = ENDED
-        self.unread = b""
-        listener = self.listener
-        self.serving = serving = listener.exchange(self, listener.proxy, listener.name, self.peer)
-        serving.refuse(error, detail, None)
-
-    def _cut_short(self, error: str, detail: str) -> None:
-        """A body that cannot go on: answered, or the answer that runs is cut."""
-        self.keep = False
-        self.unread = b""
-        if self.serving is not None:
-            self.serving.refuse(error, detail, None)
-
-    def _leave(self, error: str) -> None:
-        """Tell the exchange that there is nobody any more, and forget it."""
-        serving, self.serving = self.serving, None
-        self.state = DISCARD
-        self.unread = self.held = b""
-        if serving is not None:
-            serving.on_caller_gone(error)
-
-    def _turn_away(self) -> None:
-        self.state = DISCARD
-        detail = f"the proxy has {self.limits.connections} connections already"
-        response, body = errors.render(errors.refusal("overloaded", detail), None, NAME)
-        self.listener.turned_away += 1
-        self.write(encode.response_head(response, False, None, False)[0] + body)
-        self.finish()
-
-    def drain(self) -> None:
-        """End when what runs has ended."""
-        self.keep = False
-        if self.state == IDLE and not self.unread:
+    def _on_answered(self) -> None:
+        if self.waits:
+            self.resume()
+        self.serving = None
+        self.answering = False
+        if self.state == ENDED and self.keep:
+            self.state = IDLE
+            self.moved = self.wheel.clock()
+            if (self.unread or self.half_closed) and not self.heading:
+                asyncio.get_running_loop().call_soon(self.go_on)
+            return
+        at_end = self.leaving and self.state == ENDED and not self.unread
+        self._forget()
+        if at_end:
+            self.close()  # the caller said that it sends nothing more
+        else:
             self.finish()
 
     def __repr__(self) -> str:

@@ -1,5 +1,7 @@
 """One listening socket: accepts callers up to the limit, knows its connections, drains them. Made and closed by main.
 
+What comes to a transparent one goes to `tcp`, which finds out where it wanted to go and what it speaks.
+
 main keeps one Listener per `plan.listeners` entry: `open` before the plan names it, `drain` when it is gone or the
 process ends. The socket is ours (not the loop's) so that "0.0.0.0", "::" and a port of 0 mean the same everywhere.
 """
@@ -8,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sidewinder_sidecar.downstream.http1 import Connection
+from sidewinder_sidecar.downstream import http1, tcp
 from sidewinder_sidecar.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Caller, Peer, Serving
 
 BACKLOG = 4096  # connections the kernel holds for us: a burst of as many as we would take (the kernel caps it)
+
+
+class Held(Protocol):
+    """A connection of whatever protocol."""
+
+    def drain(self) -> None: ...
+    def break_off(self) -> None: ...
 
 
 class Listener:
@@ -40,7 +49,7 @@ class Listener:
         self.address = address
         self.port = port  # 0 until open: then what the kernel chose
         self.exchange = exchange
-        self.connections: set[Connection] = set()
+        self.connections: set[Held] = set()
         self.turned_away = 0  # connections over the limit
         self.closed = False  # no connection is taken any more
         self._server: asyncio.AbstractServer | None = None
@@ -56,7 +65,8 @@ class Listener:
         self._server = await loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
 
     def _accept(self) -> Any:  # an asyncio.Protocol, see Wire
-        return Connection(self)
+        planned = self.proxy.plan.listeners.get(self.name)
+        return tcp.Connection(self) if planned is not None and planned.spec.transparent else http1.Connection(self)
 
     def drain(self) -> None:
         """Accept no more; end each connection after what it is doing."""

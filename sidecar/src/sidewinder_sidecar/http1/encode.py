@@ -63,16 +63,16 @@ def request_head(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def response_head(response: Response, ended: bool, request: Request | None, keep: bool) -> tuple[bytes, int]:
+def response_head(response: Response, body: bytes | None, request: Request | None, keep: bool) -> tuple[bytes, int]:
     """The whole head and how the body will end. `keep` is whether the connection may be kept. Raises Unsendable.
 
-    An unknown length is chunked, or for HTTP/1.0 the connection's end.
+    `body` is None when it is not known yet. An unknown length is chunked, or for HTTP/1.0 the connection's end.
     """
     fields = response.fields
     status, length = response.status, response.length
     minor, method = (1, b"") if request is None else (request.minor, request.method)
     if (
-        (keep and minor and not ended and length and fields.source is not None)
+        (keep and minor and length and fields.source is not None and (body is None or len(body) == length))
         and not (fields.added or fields.dropped or status in _BODILESS or method == b"HEAD")
         and b"content-length" in fields.index  # as received and judged, so it says what `length` does
     ):
@@ -89,8 +89,8 @@ def response_head(response: Response, ended: bool, request: Request | None, keep
         if fields.source is None or fields.added:
             _tells(fields, length)
     else:
-        if ended:
-            length = 0
+        if body is not None:
+            length = len(body)
         ending = LENGTH if length is not None else CHUNKED if minor else CLOSE
         told = _tells(fields, length)
         if ending == CHUNKED:

@@ -78,7 +78,8 @@ splitter: Final = _Splitter()
 class Seen:
     """A connection's last head and what it meant: the next is most often the same, byte for byte.
 
-    It belongs to one connection, so that nobody can find out by the clock what somebody else has sent.
+    It belongs to one connection, so that nobody can find out by the clock what somebody else has sent. The same again,
+    to be edited anew, is `Fields(rows, source, index.copy())`.
     """
 
     __slots__ = ("block", "ending", "index", "keep", "length", "rows", "source", "status", "text")
@@ -104,10 +105,6 @@ class Seen:
         self.length = length
         self.keep = keep
         self.text = text
-
-    def fields(self) -> Fields:
-        """The same again, to be edited anew."""
-        return Fields(self.rows, self.source, self.index.copy())
 
 
 def bad_byte(seen: bytes) -> int:

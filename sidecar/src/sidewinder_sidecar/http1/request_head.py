@@ -80,7 +80,8 @@ def parse(head: bytes, limits: Limits, seen: Seen) -> tuple[Request, bool]:
     block = head[end:-2]
     origin = target[0] == 47 and method != b"CONNECT"  # 47: a slash
     if block == seen.block and minor and origin:
-        return Request(method, target, seen.text, seen.fields(), seen.length), seen.keep
+        again = Fields(seen.rows, seen.source, seen.index.copy())
+        return Request(method, target, seen.text, again, seen.length), seen.keep
     try:
         rows = splitter.split(head, end)
     except HttpParserError as error:
@@ -99,9 +100,7 @@ def parse(head: bytes, limits: Limits, seen: Seen) -> tuple[Request, bool]:
         asked = Request(method, target, authority, fields, 0)
     else:
         asked = _other_form(method, target, host, fields)
-    asked.minor = minor
-    if method == b"CONNECT":
-        asked.upgrade = b"connect"
+    asked.minor, asked.upgrade = minor, b"connect" if method == b"CONNECT" else b""
     if SPECIAL.isdisjoint(index):
         splitter.spent = False
         keep = minor == 1

@@ -48,7 +48,8 @@ def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:
 def parse(head: bytes, method: bytes, limits: Limits, seen: Seen) -> tuple[Response, bool, int]:
     """A whole head to the answer, whether the connection may be kept, and how the body ends. Raises UpstreamError."""
     if head == seen.block and method != b"HEAD":
-        return Response(seen.status, seen.fields(), seen.length, seen.text), seen.keep, seen.ending
+        again = Fields(seen.rows, seen.source, seen.index.copy())
+        return Response(seen.status, again, seen.length, seen.text), seen.keep, seen.ending
     end = head.find(b"\r\n")
     if len(head) > SMALL and len(head) > limits.header_bytes:
         raise UpstreamError(*(fault(head, limits) or ("bug", "")))

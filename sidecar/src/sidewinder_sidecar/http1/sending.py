@@ -1,6 +1,6 @@
 """The sending half of an HTTP/1 connection, the same on both sides: a head, a body in its framing, an end.
 
-Extended by downstream/answering (answers) and upstream/http1 (requests). The head is held back until the first piece of
+Extended by downstream/detour (answers) and upstream/http1 (requests). The head is held back until the first piece of
 body or the end comes, so that both leave in one write; an empty piece says that nothing is to be had yet and lets the
 head go.
 """

@@ -54,7 +54,14 @@ def capture(words: Sequence[str]) -> int:
     return write(words)
 
 
+def enrol(words: Sequence[str]) -> int:
+    """Have a certificate signed and end: a child of the proxy, so that what it takes is never loaded there."""
+    from sidewinder_sidecar.identity.enrol import main as ask
+
+    return ask(words)
+
+
 # what is said on the command line → what is done; later `ask`
 COMMANDS: dict[str, Callable[[], int]] = {"": proxy}
 # first word → what is done once with the words after it
-ONCE: dict[str, Callable[[Sequence[str]], int]] = {"capture": capture}
+ONCE: dict[str, Callable[[Sequence[str]], int]] = {"capture": capture, "enrol": enrol}

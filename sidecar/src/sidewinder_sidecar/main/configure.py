@@ -11,8 +11,9 @@ import gc
 import logging
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -24,6 +25,8 @@ from sidewinder_sidecar.plan import Plan, Refused, prepare
 from sidewinder_sidecar.snapshot import Resource
 
 log = logging.getLogger("sidewinder")
+
+Part: TypeAlias = dict[Any, Any] | list[Any]  # of what is let go
 
 MANY = 1000  # resources: with fewer, nothing of this takes a millisecond
 SLICE = 0.002  # seconds of freeing before others have their turn
@@ -41,6 +44,12 @@ class Configuration:
         self.state = ""
         self.applied = 0
         self._parting: set[asyncio.Task[None]] = set()
+        self._older: set[weakref.ref[Plan]] = set()  # replaced, and still used by exchanges that run
+        self.on_settled: Callable[[], None] = lambda: None  # the last of them is gone
+
+    def is_settled(self) -> bool:
+        """Nothing that runs uses an older plan than the one in force."""
+        return not self._older
 
     async def apply(self, resources: dict[str, Resource]) -> None:
         """Serve this from now on. Raises Refusal."""
@@ -52,8 +61,10 @@ class Configuration:
             except Refused as fault:
                 raise Refusal(fault.resource, fault.field, fault.why) from None
             following = await self._listeners.prepare(one.spec for one in plan.listeners.values())
+            await in_turns(proxy.fleet.change(plan.wanted))
             self._part_with(proxy.plan)
-            await asyncio.sleep(0)  # that took 3 ms, the swap takes as long
+            await asyncio.sleep(0)  # the swap takes 2 ms
+            self._older.add(weakref.ref(proxy.plan, self._on_freed))
             proxy.adopt(plan)
             self._listeners.follow(following)
             self.resources = resources
@@ -62,25 +73,43 @@ class Configuration:
             settle()
         log.info("serving %r", proxy.plan)
 
+    def _on_freed(self, plan: weakref.ref[Plan]) -> None:
+        self._older.discard(plan)
+        if not self._older:
+            self.on_settled()
+
     def _part_with(self, plan: Plan) -> None:
         """Free what is replaced in slices: 10 000 routes at once would hold the loop for 50 ms."""
         if len(self.resources) < MANY:
             return
-        parts = [*plan.parts(), *self.resources.values()]
+        parts: tuple[Part, ...] = (*plan.parts(), list(self.resources.values()), list(self.resources))
         task = asyncio.get_running_loop().create_task(_free(weakref.ref(plan), parts), name="free-plan")
         self._parting.add(task)
         task.add_done_callback(self._parting.discard)
 
 
-async def _free(plan: weakref.ref[Plan], parts: list[object]) -> None:
+async def _free(plan: weakref.ref[Plan], parts: Iterable[Part]) -> None:
     """Once no exchange uses the plan any more, let go of its parts, a slice of time at a turn."""
     while plan() is not None:  # noqa: ASYNC110 (who drops the last reference rings no bell)
         await asyncio.sleep(IN_USE_SECONDS)
-    while parts:
-        until = time.monotonic() + SLICE
-        while parts and time.monotonic() < until:
-            parts.pop()
-        await asyncio.sleep(0)
+    await in_turns(_empty(parts))
+
+
+def _empty(parts: Iterable[Part]) -> Iterator[None]:
+    for part in parts:
+        take: Callable[[], object] = part.popitem if isinstance(part, dict) else part.pop
+        while part:
+            take()
+            yield
+
+
+async def in_turns(steps: Iterator[None]) -> None:
+    """Go through all steps, a slice of time at a turn."""
+    until = time.monotonic() + SLICE
+    for _ in steps:
+        if time.monotonic() >= until:
+            await asyncio.sleep(0)
+            until = time.monotonic() + SLICE
 
 
 @contextmanager

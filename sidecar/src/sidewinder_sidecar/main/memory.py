@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable
 
 # Exchanges hold no cycles, so what the collector finds is rare: look at little (2 000 objects are below
-# 1 ms, 12 000 below 5), and almost never at everything, which takes 100 ms with 10 000 routes.
-THRESHOLDS = (2_000, 5, 5000)
+# 1 ms, 6 000 below 2), and almost never at everything, which takes 100 ms with 10 000 routes.
+THRESHOLDS = (2_000, 2, 10_000)
 
 # One read of uvloop is 256 KiB, more than glibc keeps in its heap at first: a large body would be mapped, faulted in
 # and unmapped, read by read (90 page faults, 250 µs for 1 MB). Once a block this size was freed it keeps twice as much.

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from sidewinder_sidecar.admin import Door
 from sidewinder_sidecar.discovery import keep
+from sidewinder_sidecar.discovery.dial import Dial, Tls, Unix
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
+from sidewinder_sidecar.discovery.wants import Wants, is_known
 from sidewinder_sidecar.exchange import Proxy
 from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.main import pages
 from sidewinder_sidecar.main.configure import Configuration, load
+from sidewinder_sidecar.main.draining import Drain
 from sidewinder_sidecar.main.listeners import Listeners
 from sidewinder_sidecar.main.memory import Trimmer
 from sidewinder_sidecar.main.supervise import Supervisor, every
-from sidewinder_sidecar.settings import Settings
+from sidewinder_sidecar.settings import Settings, authority
+from sidewinder_sidecar.snapshot import stream
 from sidewinder_sidecar.telemetry.access_log import AccessLog
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.record import Recorder
@@ -30,11 +34,13 @@ from sidewinder_sidecar.telemetry.writer import Writer
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
 
+if TYPE_CHECKING:
+    from sidewinder_sidecar.identity.renewal import Identity
+
 log = logging.getLogger("sidewinder")
 
 LOOPBACK = "127.0.0.1"
 TELL_SECONDS = 2.0  # at the end, for a slow log or receiver
-LOOK_SECONDS = 0.02  # how often a drain looks whether it is over
 
 
 class Unable(Exception):
@@ -55,12 +61,16 @@ class Process:
         wheel = Wheel.of(asyncio.get_running_loop())
         fleet = Fleet(wheel, lambda spec, connect_timeout: Endpoint(spec, limits, wheel, connect_timeout))
         self.proxy = Proxy(fleet, wheel, self.recorder, limits)
+        self.proxy.record_relayed = self.recorder.relayed
         self.proxy.traces = self.recorder.spans is not None
         self.listeners = Listeners(self.proxy)
+        self.drain = Drain(self.proxy, self.listeners, limits, settings.pod_uid)
         # what it is told to do
         self.configuration = Configuration(self.proxy, self.listeners)
         self.source = ""
         self.discovery: Discovery | None = None
+        self.identity: Identity | None = None
+        self.wants = Wants(wheel, lambda key: is_known(self.proxy.plan, key))
         self.keeper: keep.Keeper | None = None
         # what watches
         self.supervisor = Supervisor()
@@ -80,7 +90,7 @@ class Process:
         await self._open_doors()
         self.supervisor.start("flush", lambda: every(1.0, self.tick))
         await self.leave.wait()
-        await self.drain()
+        await self.drain.finish(self.hurry)
         await self.supervisor.stop()
         if self.keeper is not None:
             await self.keeper.flush()
@@ -111,7 +121,7 @@ class Process:
         resource = {
             "service.name": proxy.service or proxy.name,
             "service.namespace": proxy.namespace,
-            "service.instance.id": f"{proxy.name}-{os.getpid()}",
+            "service.instance.id": self.settings.pod_name or f"{proxy.name}-{os.getpid()}",
         }
         return Target(self.settings.otlp_endpoint, self.settings.otlp_headers, resource)
 
@@ -145,14 +155,42 @@ class Process:
                 log.error("%s: the kept configuration cannot serve: %s", self.settings.keep, fault)
                 held = Held()
         self.discovery = Discovery(
-            self.settings.discovery.removeprefix("unix:"),
+            self._dial(),
             self.configuration.apply,
             held=held,
             epoch=epoch,
             build=pages.VERSION,
             kept=self._on_heard,
+            wants=self.wants,
+            settled=self.configuration.is_settled,
+            retired=self.drain.on_retired,
+            trusts=self._trusts,
         )
+        self.configuration.on_settled = self.discovery.release
+        self.proxy.fetch = self.wants.fetch
         self.supervisor.start("discovery", self.discovery.run)
+
+    def _dial(self) -> Dial:
+        """The way to the operator; with the identity that it takes."""
+        where = self.settings.discovery
+        if where.startswith("unix:"):
+            return Unix(where.removeprefix("unix:"))
+        from sidewinder_sidecar.identity.files import Files  # 0.1 MB that a proxy without one never needs
+        from sidewinder_sidecar.identity.renewal import Identity
+
+        self.identity = Identity(Files(self.settings), renewed=self._on_renewed)
+        self.supervisor.start("identity", self.identity.run)
+        return Tls(*authority(where), self.identity)
+
+    def _trusts(self) -> stream.Trusts | None:
+        held = self.identity.held if self.identity is not None else None
+        if held is None:
+            return None
+        return stream.Trusts(tuple(root.sha256[:16] for root in held.roots), held.standing == "current")
+
+    def _on_renewed(self) -> None:
+        if self.discovery is not None:
+            self.discovery.reconnect()
 
     def _on_heard(self, held: Held, epoch: int) -> None:
         self._on_applied(held, epoch, "discovery")
@@ -162,6 +200,7 @@ class Process:
     def _on_applied(self, held: Held, epoch: int, source: str) -> None:
         self.configuration.state = held.state
         self.source = source
+        self.drain.follow(held.resources)
 
     # 3. Who may look.
 
@@ -191,28 +230,6 @@ class Process:
         if self.leave.is_set():
             self.hurry.set()  # twice means now
         self.leave.set()
-
-    async def drain(self) -> None:
-        """Accept no more, finish what runs; what does not end in time is ended."""
-        proxy, seconds = self.proxy, self.settings.limits.drain_seconds
-        log.info(
-            "draining %d requests on %d connections, %g s at most",
-            len(proxy.running),
-            self.listeners.connections,
-            seconds,
-        )
-        proxy.draining = True
-        self.listeners.drain()
-        until = time.monotonic() + seconds
-        while (proxy.running or self.listeners.connections) and time.monotonic() < until and not self.hurry.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.hurry.wait(), LOOK_SECONDS)
-        for exchange in tuple(proxy.running):
-            exchange.abort("draining", f"it had not ended {seconds:g} s after the proxy was told to stop")
-        await asyncio.sleep(0)  # what the aborts have written is on its way
-        self.listeners.close()
-        proxy.fleet.close()
-        await asyncio.sleep(0)
 
     def last_words(self) -> None:
         """After the loop: what waits to be told."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sidewinder_sidecar.fleet import Wanted
 from sidewinder_sidecar.plan.listeners import Listener
@@ -17,12 +17,13 @@ from sidewinder_sidecar.plan.refused import Refused
 from sidewinder_sidecar.plan.routes import CompiledRoute, compile_route
 from sidewinder_sidecar.plan.services import Service, Table
 from sidewinder_sidecar.plan.upstreams import want
-from sidewinder_sidecar.snapshot import KINDS, Resource, Snapshot
+from sidewinder_sidecar.snapshot import KINDS, Resource, Snapshot, in_order
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
+from sidewinder_sidecar.upstream.backend import canonical
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fleet import Fleet
@@ -47,10 +48,10 @@ class Plan:
         self.tables: dict[tuple[str, ...] | None, Table] = {}  # by a listener's list of services
         self.wanted: dict[str, Wanted] = {}  # for fleet.adopt
 
-    def parts(self) -> list[object]:
-        """What it is made of, in pieces small enough to be freed one after the other."""
-        wanted = [part for want in self.wanted.values() for part in (want, want.sources)]
-        return [*self.routes.values(), *self.services.values(), *self.tables.values(), *wanted]
+    def parts(self) -> tuple[dict[Any, Any], ...]:
+        """What it is made of, to be let go of piece by piece, in this order, by who holds these when the plan is gone.
+        A table holds all services, so it goes while they are still held here."""
+        return self.tables, self.services, self.routes, self.wanted
 
     def __repr__(self) -> str:
         counts = f"{len(self.services)} services, {len(self.routes)} routes"
@@ -89,7 +90,7 @@ def build(
 def _steps(plan: Plan, snapshot: Snapshot, fleet: Fleet, previous: Plan) -> Iterator[None]:
     """The recipe: from what stands alone to what refers to it. Yields after every small step."""
     by_kind: dict[str, dict[str, Resource]] = {kind: {} for kind in KINDS.values()}
-    for resource in sorted(snapshot):
+    for resource in (yield from in_order(snapshot)):
         kind, _, name = resource.partition("/")
         by_kind[_checked(resource, kind, name, snapshot[resource])][name] = snapshot[resource]
         yield
@@ -177,8 +178,20 @@ def _listeners(plan: Plan, specs: Mapping[str, ListenerSpec], previous: Plan) ->
         if spec.services not in plan.tables:
             yield from _table(plan, spec.services, previous)
         default = plan.services[spec.default_service] if spec.default_service else None
-        plan.listeners[name] = Listener(spec, plan.tables[spec.services], default)
+        headless: dict[tuple[str, int], Service] = {}
+        if spec.transparent and spec.direction == "Outbound":
+            yield from _headless(plan, plan.tables[spec.services], headless)
+        plan.listeners[name] = Listener(spec, plan.tables[spec.services], default, headless)
         yield
+
+
+def _headless(plan: Plan, table: Table, into: dict[tuple[str, int], Service]) -> Iterator[None]:
+    """Services that are called by the addresses of their endpoints. Those come and go without the service changing."""
+    for service in table.services:
+        if service.spec.headless and (wanted := plan.wanted.get(service.spec.backend)) is not None:
+            for endpoint in wanted.sources[1].endpoints:
+                into.setdefault((canonical(endpoint.address), endpoint.port), service)
+                yield
 
 
 def _table(plan: Plan, names: tuple[str, ...] | None, previous: Plan) -> Iterator[None]:

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.errors import refusal
 from sidewinder_sidecar.filters import forwarded, request_id
-from sidewinder_sidecar.messages import Reply
+from sidewinder_sidecar.messages import NAMELESS, Reply
 from sidewinder_sidecar.plan.services import MOST_REMEMBERED, Service, Table, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sidewinder_sidecar.messages import Call
+    from sidewinder_sidecar.messages import Call, Peer, Request
     from sidewinder_sidecar.router.route import Route
     from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 
+Destination = tuple[str, int]
+_NOBODY: Final[dict[Destination, Service]] = {}
+
 
 class Listener:
-    """`known` remembers what `find` found, so that the common case is one lookup."""
+    """`known` and `reached` remember what was found, by authority and by destination: the common case is one lookup."""
 
-    __slots__ = ("_default", "_table", "filters", "known", "spec")
+    __slots__ = ("_default", "_headless", "_table", "filters", "inbound", "known", "reached", "spec")
 
-    def __init__(self, spec: ListenerSpec, table: Table, default: Service | None) -> None:
+    def __init__(
+        self,
+        spec: ListenerSpec,
+        table: Table,
+        default: Service | None,
+        headless: Mapping[Destination, Service] = _NOBODY,
+    ) -> None:
         self.spec = spec
+        self.inbound = spec.direction == "Inbound"
         self.filters: tuple[Callable[[Call], None], ...] = (request_id.apply, forwarded.build(spec))
         self.known: dict[bytes, Service] = {}
+        self.reached: dict[Destination, Service] = {}
         self._table = table
         self._default = default
+        self._headless = headless  # by their endpoints
 
     def find(self, authority: bytes) -> Service | None:
         """The service of an authority, else the default one; None if there is neither."""
@@ -36,12 +48,40 @@ class Listener:
             self.known[authority] = service
         return service
 
+    def reach(self, to: Destination, authority: bytes = b"") -> Service | None:
+        """The service of a redirected connection; None if it went to none.
+
+        Inbound, its port decides; outbound, its address, and only where that is nobody's, the authority: a Service
+        that has no addresses, because it only names an external host, is called like that.
+        """
+        table = self._table
+        if self.inbound:
+            service = table.ports.get(to[1]) if to != NAMELESS else None
+        else:
+            service = table.reached.get(to) or self._headless.get(to)
+        if service is None:
+            return self._named(authority, to[1]) if authority and not self.inbound else None
+        if len(self.reached) < MOST_REMEMBERED:
+            self.reached[to] = service
+        return service
+
+    def _named(self, authority: bytes, port: int) -> Service | None:
+        service = self._table.find(authority)
+        if service is None or service.spec.addresses or service.spec.headless or service.spec.port != port:
+            return None
+        return service
+
     def tunnel(self, service: Service) -> Route | None:
         """The way of a CONNECT: around all rules, so only where the listener is a forward proxy."""
         return service.direct if self.spec.forward_proxy else None
 
-    def outside(self, authority: bytes, listeners: Mapping[str, Listener]) -> tuple[str, int] | Reply:
-        """The host and port of an authority that no service owns, or why it is not called."""
+    def outside(self, request: Request, peer: Peer, listeners: Mapping[str, Listener]) -> Destination | Reply:
+        """The host and port of a request that no service owns, or why it is not sent."""
+        if peer.destination is not None:
+            if request.upgrade == b"connect":  # a connection that begins with it is relayed as it is
+                return refusal("no_route", "CONNECT comes first on a connection, or it cannot be passed on")
+            return self.onward(peer, listeners)
+        authority = request.authority
         text = authority.decode("latin-1")
         if not self.spec.pass_through:
             return refusal("no_route", f"no service is called {text!r}")
@@ -53,6 +93,20 @@ class Listener:
             return refusal("loop", f"{text} is this proxy itself")
         return host, int(port)
 
+    def onward(self, peer: Peer, listeners: Mapping[str, Listener]) -> Destination | Reply:
+        """A redirected connection of no service goes on to where it wanted to go, never to where its authority points;
+        or why it does not."""
+        to = peer.destination
+        if to is None or to == NAMELESS:
+            return refusal("loop", f"the port {self.spec.port} takes redirected connections only")
+        itself = self.inbound or to[0] == peer.address  # the pod calls its own address
+        text = authority_of(to)
+        if itself and any(one.spec.transparent and one.spec.port == to[1] for one in listeners.values()):
+            return refusal("loop", f"{text} is this proxy itself")
+        if not (self.spec.pass_through or (itself and not self.inbound)):
+            return refusal("no_route", f"{text} is the address of no service, and nothing passes through")
+        return to
+
     def is_own(self, host: str, port: int) -> bool:
         """Would dialling this come back to this very listener?"""
         if port != self.spec.port:
@@ -63,4 +117,9 @@ class Listener:
         return f"<Listener {self.spec.name} {self.spec.direction} {self.spec.address}:{self.spec.port}>"
 
 
-_LOOPBACK = frozenset({"localhost", "::1", "0.0.0.0", "::"})
+_LOOPBACK: Final = frozenset({"localhost", "::1", "0.0.0.0", "::"})
+
+
+def authority_of(to: Destination) -> str:
+    """`ip:port`, `[ip]:port`: how a destination is told, and what it is asked for by."""
+    return f"[{to[0]}]:{to[1]}" if ":" in to[0] else f"{to[0]}:{to[1]}"

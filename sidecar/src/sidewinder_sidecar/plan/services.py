@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.router import Route, Router, Share
+from sidewinder_sidecar.upstream.backend import canonical
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Call
@@ -17,15 +18,19 @@ MOST_REMEMBERED: Final = 1024  # other spellings of authorities, each below a re
 
 
 class Service:
-    """`match(call)` gives the route, `direct` is the way around all routes (CONNECT, which has no path to match)."""
+    """`match(call)` gives the route, `direct` is the way around all routes (CONNECT, which has no path to match).
 
-    __slots__ = ("direct", "match", "name", "routes", "spec")
+    `exact` is the backend of a headless Service: a request that falls to it goes to the very endpoint that was dialled.
+    """
+
+    __slots__ = ("direct", "exact", "match", "name", "routes", "spec")
 
     def __init__(self, spec: ServiceSpec, routes: tuple[CompiledRoute, ...], backend: Backend | None) -> None:
         self.spec = spec
         self.name = spec.name
         self.routes = routes
         self.direct = direct = Route(spec.name, shares=() if backend is None else (Share(backend),))
+        self.exact = backend if spec.headless else None
         self.match: Callable[[Call], Route | None] = lambda call: direct  # a method would make a cycle: freed late
 
     def compile(self) -> Iterator[None]:
@@ -44,21 +49,30 @@ class Service:
 
 
 class Table:
-    """From authority to service. The first service in the order given that claims a name has it."""
+    """From authority to service. The first service in the order given that claims a name has it.
 
-    __slots__ = ("_any_port", "_names", "_suffixes", "services")
+    `reached` is from the destination of a redirected connection to service; `ports` from its port alone.
+    """
+
+    __slots__ = ("_any_port", "_names", "_suffixes", "ports", "reached", "services")
 
     def __init__(self, services: tuple[Service, ...]) -> None:
         self.services = services
         self._names: dict[bytes, Service] = {}  # "host:port", and "host" where the port is HTTP's own
         self._any_port: dict[bytes, Service] = {}
         self._suffixes: dict[bytes, Service] = {}  # "*.example.com" is b".example.com"
+        self.reached: dict[tuple[str, int], Service] = {}
+        self.ports: dict[int, Service] = {}
 
     def compile(self) -> Iterator[None]:
         """Enter all names. Yields between steps."""
         for service in self.services:
             for host in _hosts(service.spec):
                 self._enter(host, service)
+            port = service.spec.port
+            self.ports.setdefault(port, service)
+            for address in service.spec.addresses:
+                self.reached.setdefault((canonical(address), port), service)
             yield
 
     def _enter(self, host: bytes, service: Service) -> None:

@@ -12,7 +12,7 @@ others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -39,7 +39,7 @@ KINDS: dict[type[Resource], str] = {body: kind for kind, body in RESOURCES.items
 
 Snapshot: TypeAlias = Mapping[str, Resource]  # resource name → body; e.g. {"route/bookinfo/reviews": RouteSpec(…)}
 
-NAMES_AT_ONCE = 4096  # 0.5 ms of hashing
+NAMES_AT_ONCE = 4096  # 0.5 ms of hashing or of sorting
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 _DECODERS = {kind: msgspec.json.Decoder(body) for kind, body in RESOURCES.items()}
@@ -74,9 +74,25 @@ def state(versions: Mapping[str, str]) -> str:
 def hashing(versions: Mapping[str, str]) -> Generator[None, None, str]:
     """The same in steps of a millisecond, for who must not hold a loop."""
     whole = hashlib.sha256()
-    names = sorted(versions)
+    names = yield from in_order(versions)
     for start in range(0, len(names), NAMES_AT_ONCE):
         text = "\n".join([f"{name} {versions[name]}" for name in names[start : start + NAMES_AT_ONCE]])
         whole.update(("\n" + text if start else text).encode())
         yield
     return whole.hexdigest()[:16]
+
+
+def in_order(names: Iterable[str]) -> Generator[None, None, list[str]]:
+    """What `sorted` gives, in steps of a millisecond: runs, then two of them at a time, which `sorted` only merges."""
+    rest = list(names)
+    runs: list[list[str]] = []
+    for start in range(0, len(rest), NAMES_AT_ONCE):
+        runs.append(sorted(rest[start : start + NAMES_AT_ONCE]))
+        yield
+    while len(runs) > 1:
+        merged: list[list[str]] = []
+        for first in range(0, len(runs), 2):
+            merged.append(sorted([name for run in runs[first : first + 2] for name in run]))
+            yield
+        runs = merged
+    return runs[0] if runs else []

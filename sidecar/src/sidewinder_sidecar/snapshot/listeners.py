@@ -29,3 +29,7 @@ class ListenerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     forward_proxy: bool = False  # absolute-form targets of any host and CONNECT are welcome
     pass_through: bool = False  # authorities that no service owns are dialled as they are (outbound: Allow)
     trusted_hops: int = 0  # X-Forwarded-* of the caller is believed from this many hops; 0: replaced
+    # Connections come redirected: SO_ORIGINAL_DST says where each wanted to go, and that finds its service. Outbound:
+    # `ip:port` among the addresses of `services`; else, with `pass_through`, the original destination itself. Inbound:
+    # the service of the original port, else, with `pass_through`, the pod's own address and that port.
+    transparent: bool = False

@@ -14,3 +14,5 @@ class ProxySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     labels: dict[str, str] = {}
     cluster_domain: str = "cluster.local"
     trace_percent: float = 1.0  # of root traces; a parent's decision is followed
+    lazy: bool = False  # the snapshot holds its own namespace and what was wanted: an unknown `ip:port` is asked for
+    terminating: bool = False  # the pod is being deleted: the drain begins

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -19,7 +21,10 @@ class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     domains: tuple[
         str, ...
     ] = ()  # lower-case host names: "reviews", "reviews.bookinfo", "reviews.bookinfo.svc.cluster.local"
-    addresses: tuple[str, ...] = ()  # ClusterIPs, once traffic is captured transparently
+    addresses: tuple[str, ...] = ()  # ClusterIPs, load-balancer ingress and external IPs: IP literals, no port
+    headless: bool = False  # no address of its own: found by its endpoints' addresses, sent to the one dialled
+    # What is spoken there. "": told by the first bytes. "HTTP": never relayed as TCP. "TCP": never looked into.
+    protocol: Literal["", "HTTP", "TCP"] = ""
     any_port: bool = False  # the domains hold whatever port the authority names (a gateway's names)
     routes: tuple[str, ...] = ()
     backend: str = ""  # the Service's own BackendSpec

@@ -1,8 +1,8 @@
 """The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
 
-S→C: begin, set, drop, commit, retired, ping, goodbye.   C→S: hello, want, ack, nack, seen, released, pong. A
-transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers live per
-stream. What is not known is refused: the stream closes with the reason, the last good configuration serves on.
+S→C: begin, set, drop, commit, unknown, retired, ping, goodbye. C→S: hello, want, ack, nack, seen, released, trusts,
+pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers
+live per stream. What is not known is refused: the stream closes with the reason, the last good configuration serves on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+LAGGING = "an older generation than the one that is held"  # why a nack says that the server is behind, not wrong
 LONGEST_LINE = 4 << 20  # bytes; one resource is one line: 10 000 endpoints are 1.5 MB
 
 
@@ -52,8 +53,16 @@ class Commit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit: int
 
 
+class Unknown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was wanted and is not there; need not be asked for again within `seconds`. What exists comes as a change."""
+
+    unknown: tuple[str, ...]
+    seconds: float = 30.0
+
+
 class Retired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Those who knew this pod have acknowledged its removal."""
+    """Nobody sends anything new to this pod: all who knew it have acknowledged that it goes. `retired` is the last
+    transaction that it acknowledged."""
 
     retired: int
 
@@ -84,7 +93,8 @@ class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Want(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First call to something the sidecar does not know."""
+    """First calls to what the sidecar does not know: `ip:port`, `[ip]:port` or an authority. Holds while the stream
+    lives."""
 
     want: tuple[str, ...]
 
@@ -118,16 +128,24 @@ class Released(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     released: int
 
 
-ToClient: TypeAlias = Begin | Set | Drop | Commit | Retired | Ping | Pong | Goodbye
-ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Ping | Pong
+class Trusts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The roots that the client trusts, the one that signs now first, each by the first 16 hex digits of its SHA-256;
+    and whether that one has signed the client's own certificate. Told when it comes, and when it changes."""
+
+    trusts: tuple[str, ...]
+    renewed: bool = False
+
+
+ToClient: TypeAlias = Begin | Set | Drop | Commit | Unknown | Retired | Ping | Pong | Goodbye
+ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Ping | Pong
 
 _TO_CLIENT: dict[str, type[ToClient]] = {
-    "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "retired": Retired,
-    "ping": Ping, "pong": Pong, "goodbye": Goodbye,
+    "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "unknown": Unknown,
+    "retired": Retired, "ping": Ping, "pong": Pong, "goodbye": Goodbye,
 }  # fmt: skip
 _TO_SERVER: dict[str, type[ToServer]] = {
     "hello": Greeting, "want": Want, "ack": Ack, "nack": Nack, "seen": Seen,
-    "released": Released, "ping": Ping, "pong": Pong,
+    "released": Released, "trusts": Trusts, "ping": Ping, "pong": Pong,
 }  # fmt: skip
 _ENCODER = msgspec.json.Encoder()
 

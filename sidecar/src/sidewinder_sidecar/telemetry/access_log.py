@@ -7,7 +7,8 @@ a line costs 2 µs that way, and 5 with an encoder for all of it.
 Fields of every line: time (when the request began, UTC), listener, method, authority, path, status (0: the caller left
 before an answer began), duration_us, first_byte_us (of the answer, 0 for none), bytes_in and bytes_out (bodies), peer,
 upstream (the endpoint last tried), user_agent, request_id, trace_id. Where they apply: route, rule, service, backend,
-retries, error (the error table's key), flag (its mark), detail, identity, query.
+retries, error (the error table's key), flag (its mark), detail, identity, query. A line of a relayed connection has
+`protocol` instead of method, authority, path and status.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from sidewinder_sidecar.errors import TABLE
-from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.messages import Call, Relayed
 from sidewinder_sidecar.telemetry.writer import Writer
 
 CHUNK: Final = 65536  # a pipe's capacity on Linux: larger ones would be cut anyway
@@ -70,6 +71,42 @@ class AccessLog:
         buffer += self.line(call)
         if len(buffer) > CHUNK:
             self._hand_over()
+
+    def relayed(self, relayed: Relayed) -> None:
+        """One line of a connection that is no exchange. It is rare enough for an encoder."""
+        if self.writer.full:
+            self.dropped += 1
+            return
+        self._buffer += _encode(self._told(relayed)) + b"\n"
+        if len(self._buffer) > CHUNK:
+            self._hand_over()
+
+    def _told(self, relayed: Relayed) -> dict[str, object]:
+        wall = relayed.started + self.offset
+        if (second := int(wall)) != self._second:
+            self._turn(second)
+        peer, connected = relayed.peer, relayed.connected
+        told: dict[str, object] = {
+            "time": f"{self._prefix.decode()}.{int((wall - second) * 1000):03d}Z",
+            "listener": relayed.listener,
+            "protocol": relayed.protocol,
+            "service": relayed.service,
+            "backend": relayed.backend,
+            "host": relayed.host,
+            "duration_us": int((relayed.ended - relayed.started) * 1e6),
+            "connect_us": int((connected - relayed.started) * 1e6) if connected else 0,
+            "bytes_in": relayed.bytes_in,
+            "bytes_out": relayed.bytes_out,
+            "peer": peer.address,
+            "destination": _place(peer.destination) if peer.destination is not None else "",
+            "upstream": _place(relayed.address),
+            "retries": relayed.retries,
+            "error": relayed.error,
+            "flag": TABLE[relayed.error].flag if relayed.error else "",
+            "detail": relayed.detail[:512],
+            "identity": peer.identity,
+        }
+        return {name: value for name, value in told.items() if value or name in _ALWAYS}
 
     def line(self, call: Call) -> bytes:
         """What is told of an exchange."""
@@ -135,8 +172,7 @@ class AccessLog:
     def _address(self, address: tuple[str, int]) -> bytes:
         if len(self._addresses) >= REMEMBERED:
             self._addresses.clear()
-        host, port = address
-        self._addresses[address] = quoted = _encode(f"{host}:{port}" if port else "")
+        self._addresses[address] = quoted = _encode(_place(address))
         return quoted
 
     def _turn(self, second: int) -> None:
@@ -153,6 +189,16 @@ class AccessLog:
         if not self.writer.put(bytes(self._buffer)):
             self.dropped += self._buffer.count(b"\n")
         self._buffer.clear()
+
+
+def _place(address: tuple[str, int]) -> str:
+    host, port = address
+    if not port:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_ALWAYS: Final = frozenset({"listener", "protocol", "duration_us", "bytes_in", "bytes_out", "peer", "upstream"})
 
 
 class _Quoted(dict[bytes, bytes]):

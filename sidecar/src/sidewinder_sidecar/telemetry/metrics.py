@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.telemetry.connections import Connections
 
 MAX_SERIES: Final = 4096  # 600 bytes each; a scrape of all of them is 5 MB
 MAX_OUTCOMES: Final = 64  # (status, error) pairs of one series; an upstream may invent statuses
@@ -52,11 +53,12 @@ class Family(NamedTuple):
 class Metrics:
     """All that a process counts."""
 
-    __slots__ = ("families", "series")
+    __slots__ = ("connections", "families", "series")
 
     def __init__(self) -> None:
         self.series: dict[Key, Series] = {}
         self.families: list[Family] = []
+        self.connections = Connections()  # that were relayed
 
     def observe(self, call: Call) -> None:
         """Count a finished exchange."""
@@ -114,6 +116,7 @@ class Metrics:
             for names, one in series:
                 yield f"sidewinder_{name}{labels(names)} {read(one)}\n"
         yield from _durations(series)
+        yield from self.connections.render(labels, number)
 
 
 _SUMS: Final[tuple[tuple[str, str, Callable[[Series], int]], ...]] = (

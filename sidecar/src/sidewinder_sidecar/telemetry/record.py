@@ -1,8 +1,9 @@
-"""One record per exchange feeds all: metrics, access log, spans. Called by the exchange when all is over."""
+"""One record per exchange feeds all: metrics, access log, spans. Called by the exchange when all is over, and with a
+record of its own for each connection that was relayed."""
 
 from __future__ import annotations
 
-from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.messages import Call, Relayed
 from sidewinder_sidecar.telemetry.access_log import AccessLog
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.spans import Spans
@@ -25,6 +26,12 @@ class Recorder:
             self.access_log(call)
         if call.sampled and self.spans is not None:
             self.spans(call)
+
+    def relayed(self, relayed: Relayed) -> None:
+        """Tell everybody of a connection that was relayed; it has no spans."""
+        self.metrics.connections.observe(relayed)
+        if self.access_log is not None:
+            self.access_log.relayed(relayed)
 
     def flush(self) -> None:
         """Once a second: what waits goes on its way."""

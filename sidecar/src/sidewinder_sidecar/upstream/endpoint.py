@@ -1,28 +1,28 @@
-"""One address: its connections, its load. Made and kept by the fleet; `open` is called by the exchange.
+"""One address: its connections, its load, the tries at it. Kept by the fleet; `open` is called by the exchange.
 
 The pool is most recently used first, so that a falling load lets the oldest connections run into the idle limit, which
-is below the upstream's own (`limits.upstream_idle_seconds`, or less where its Keep-Alive field says so).
+is below the upstream's own (`limits.upstream_idle_seconds`, or less where its Keep-Alive field says so). Connections
+are made by `dial`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.http1.encode import request_head
-from sidewinder_sidecar.messages import CONNECT
+from sidewinder_sidecar.messages import Failure
 from sidewinder_sidecar.upstream import http1, tcp
-from sidewinder_sidecar.upstream.attempt import Attempt
+from sidewinder_sidecar.upstream.dial import Dial
 from sidewinder_sidecar.wire import OPEN
 
 if TYPE_CHECKING:
     from sidewinder_sidecar import messages
+    from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Receiver, Request
     from sidewinder_sidecar.settings import Limits
     from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
-    from sidewinder_sidecar.wheel import Slot, Wheel
+    from sidewinder_sidecar.wheel import Wheel
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -86,69 +86,92 @@ class Endpoint:
         return f"<Endpoint {self.address[0]}:{self.address[1]}{state} {self.active} active {len(self.idle)} idle>"
 
 
-class Dial:
-    """A connection being made: the one task of a connection's life, and its time limit on the wheel."""
+class Line(Protocol):
+    """A connection that carries an attempt."""
 
-    __slots__ = ("attempt", "endpoint", "make", "slot", "task", "too_late")
+    @property
+    def tunnels(self) -> bool: ...
+    def send_data(self, data: bytes) -> bool: ...
+    def send_end(self, trailers: Fields | None) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def abandon(self) -> None: ...
 
-    def __init__(
-        self, endpoint: Endpoint, attempt: Attempt, make: type[http1.Connection] | type[tcp.Connection]
-    ) -> None:
+
+class Cancels(Protocol):
+    """A connection that is being made."""
+
+    def cancel(self) -> None: ...
+
+
+class Attempt:
+    """One try: what the exchange holds of it, carried by a connection of http1 or tcp.
+
+    It lives for one request, so that a late call can never reach the next request on the same connection. What is sent
+    before there is a connection is kept, and the sender told to stop at once: it is what one read brought, or a replay.
+    Without a connection it is being connected, or over.
+    """
+
+    __slots__ = ("connection", "dial", "ended", "endpoint", "head", "pending", "receiver", "request", "trailers")
+
+    def __init__(self, endpoint: Endpoint, request: Request, receiver: Receiver, head: bytes = b"") -> None:
         self.endpoint = endpoint
-        self.attempt = attempt
-        self.make = make
-        self.too_late = False
-        attempt.dial = self
-        endpoint.dials.add(self)  # the loop keeps only weak references to tasks
-        wheel = endpoint.wheel
-        self.slot: Slot = wheel.at(wheel.clock() + endpoint.connect_timeout, self)
-        self.task = asyncio.get_running_loop().create_task(self._run())
-        self.task.add_done_callback(self._done)
+        self.request = request
+        self.receiver: Receiver | None = receiver  # None: over
+        self.head = head
+        self.connection: Line | None = None
+        self.dial: Cancels | None = None
+        self.ended = request.length == 0
+        self.pending: list[bytes] | None = None  # what was sent before there was a connection
+        self.trailers: Fields | None = None
 
-    def on_time(self, now: float) -> None:
-        self.too_late = True
-        self.task.cancel()
+    def send_data(self, data: bytes) -> bool:
+        connection = self.connection
+        if connection is not None:
+            return connection.send_data(data)
+        if self.receiver is None:
+            return True
+        if data:
+            self.pending = [*(self.pending or ()), data]
+        return False
 
-    def cancel(self) -> None:
-        """The attempt is not wanted any more."""
-        self.task.cancel()
+    def send_end(self, trailers: Fields | None = None) -> None:
+        connection = self.connection
+        if connection is not None:
+            if not self.ended or connection.tunnels:
+                self.ended = True
+                connection.send_end(trailers)
+        elif self.receiver is not None:
+            self.ended = True
+            self.trailers = trailers
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        host, port = self.endpoint.address
-        await loop.create_connection(self._made, host, port)
+    def pause(self) -> None:
+        if self.connection is not None:
+            self.connection.pause()
 
-    def _made(self) -> Any:  # an asyncio.Protocol, see Wire
-        return self.make(self.endpoint, self.attempt)
+    def resume(self) -> None:
+        if self.connection is not None:
+            self.connection.resume()
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.slot.discard(self)
-        self.endpoint.dials.discard(self)
-        attempt = self.attempt
-        attempt.dial = None
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None or attempt.connection is not None:
+    def cancel(self, reason: str) -> None:
+        if self.receiver is None:
             return
-        if isinstance(error, asyncio.CancelledError):
-            if self.too_late:
-                attempt.fail(CONNECT, "connect_timeout", f"no connection within {self.endpoint.connect_timeout:g} s")
-            else:
-                attempt.fail(CONNECT, "connect_failed", "connecting was given up")
-        elif isinstance(error, OSError):
-            attempt.fail(CONNECT, _kind(error), _reason(error))
+        self.receiver = None
+        if self.dial is not None:
+            self.dial.cancel()
+        if self.connection is not None:
+            self.connection.abandon()
         else:
-            attempt.fail(CONNECT, "bug", repr(error))
-            raise error
+            self.endpoint.active -= 1
+
+    def fail(self, stage: str, error: str, detail: str) -> None:
+        """Over, without an answer: tell the receiver."""
+        receiver, self.receiver = self.receiver, None
+        self.connection = None
+        if receiver is not None:
+            self.endpoint.active -= 1
+            receiver.on_failure(Failure(stage, error, detail))
 
     def __repr__(self) -> str:
-        return f"<Dial {self.endpoint.address[0]}:{self.endpoint.address[1]}>"
-
-
-def _kind(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "dns_error"
-    return "connect_refused" if isinstance(error, ConnectionRefusedError) else "connect_failed"
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+        state = "over" if self.receiver is None else "connecting" if self.connection is None else "running"
+        return f"<Attempt {self.request!r} {self.endpoint.address[0]}:{self.endpoint.address[1]} {state}>"

@@ -26,8 +26,7 @@ from sidewinder_sidecar.wire import OPEN
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Response
-    from sidewinder_sidecar.upstream.attempt import Attempt
-    from sidewinder_sidecar.upstream.endpoint import Endpoint
+    from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
 
 MOST_INFORMATIONAL: Final = 8  # 1xx before one answer: 100, 102 and 103 are all there is; Go's client stops at 5
 
@@ -171,39 +170,29 @@ class Connection(Sender):
         receiver = attempt.receiver
         assert receiver is not None
         if ending == LENGTH:
-            if length := answer.length:
-                self.left = length
-                self.state = BY_LENGTH
-                self.answering = True
-                receiver.on_response(answer, False)
-                if attempt.connection is not self:
-                    return
-                if len(rest) != length:
-                    self._on_counted(rest, attempt)
-                    return
-                receiver.on_data(rest)
-                if self._carries(attempt):  # a type checker believes that it does, as it did above
-                    self._on_complete(attempt, b"")
-                    receiver.on_end(None)
+            self.left = length = answer.length or 0
+            if length == len(rest):  # all of it came with the head
+                self._on_complete(attempt, b"")
+                receiver.on_response(answer, rest)
                 return
-            ending = NONE
+            if not length:
+                ending = NONE
         if ending == NONE:
             self._on_complete(attempt, rest)
-            receiver.on_response(answer, True)
+            receiver.on_response(answer, b"")
             return
         self.answering = True
-        self.state = BY_CLOSE if ending == CLOSE else BY_CHUNKS
+        self.state = BY_LENGTH if ending == LENGTH else BY_CLOSE if ending == CLOSE else BY_CHUNKS
         self.chunks = Chunked() if ending == CHUNKED else None
-        receiver.on_response(answer, False)
+        receiver.on_response(answer, None)
         if attempt.connection is not self:
             return
-        if self.chunks is None:
-            receiver.on_data(rest)
-        else:
+        if ending == LENGTH:
+            self._on_counted(rest, attempt)
+        elif ending == CHUNKED:
             self._on_chunks(rest, attempt)
-
-    def _carries(self, attempt: Attempt) -> bool:
-        return attempt.connection is self
+        else:
+            receiver.on_data(rest)
 
     def _on_counted(self, data: bytes, attempt: Attempt) -> None:
         """A part of a body of known length; b"" lets a head go that came alone."""

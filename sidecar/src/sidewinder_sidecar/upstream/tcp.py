@@ -1,16 +1,28 @@
-"""A bare connection to an endpoint, for CONNECT: bytes both ways, each side's end passed on. Made by endpoint."""
+"""A bare connection to an endpoint, for CONNECT and for what is relayed: bytes both ways, each side's end passed on.
+
+Made by endpoint.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.fields import Fields
 from sidewinder_sidecar.messages import ANSWERING, Response
 from sidewinder_sidecar.wire import OPEN, Wire
 
 if TYPE_CHECKING:
-    from sidewinder_sidecar.upstream.attempt import Attempt
-    from sidewinder_sidecar.upstream.endpoint import Endpoint
+    from asyncio import BaseTransport
+
+    from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
+
+# After a minute of silence, every 15 s, given up after four: below what firewalls forget after (5 min and more).
+_ASKING: Final[tuple[tuple[int, int], ...]] = (
+    (socket.TCP_KEEPIDLE, 60),
+    (socket.TCP_KEEPINTVL, 15),
+    (socket.TCP_KEEPCNT, 4),
+)
 
 
 class Connection(Wire):
@@ -35,6 +47,7 @@ class Connection(Wire):
             self.abort()
             return
         attempt.connection = self
+        keep_alive(self.transport)
         attempt.receiver.on_tunnel(Response(200, Fields([])))
         pending, attempt.pending = attempt.pending, None
         for data in pending or ():
@@ -92,3 +105,19 @@ class Connection(Wire):
         if attempt is not None and attempt.connection is self:
             attempt.connection = attempt.receiver = None
             self.endpoint.active -= 1
+
+
+def keep_alive(transport: BaseTransport) -> None:
+    """Have the kernel ask a silent peer whether it is still there: firewalls on the way forget it else, and so do we.
+
+    An application that does so asks us, not its peer.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _ASKING:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        pass  # it has gone, or is no TCP

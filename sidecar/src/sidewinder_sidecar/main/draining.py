@@ -1,0 +1,162 @@
+"""How a sidecar leaves. Told by discovery and by signals, asked by `pages`; made by main's recipe.
+
+1. The operator says that the pod is being deleted (`ProxySpec.terminating`): the drain begins. Everything is accepted
+   on, every answer says `Connection: close`, and the proxy is not ready.
+2. Meanwhile `GET /drain` holds back the end of the application: the kubelet asks there before it ends a container. It
+   is answered once the operator says that nobody sends anything new (`retired`), at once where nobody ever knew of
+   this pod, at the latest after `retire_seconds`. Asking changes nothing: a stranger may do it.
+3. SIGTERM, which comes when every application container has ended: accept no more, finish what runs, and end; what does
+   not end within `drain_seconds` is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from sidewinder_sidecar.exchange import Proxy
+from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.snapshot import Resource
+from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
+from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
+
+log = logging.getLogger("sidewinder.drain")
+
+MOST_WAITING = 32  # who ask at a time when they may end; a pod has fewer containers
+LOOK_SECONDS = 0.02  # how often a drain looks whether it is over
+
+# Why whoever waited may end: everybody who knew the pod knows better, nobody ever knew it, or waiting has an end.
+Outcome: TypeAlias = Literal["retired", "unknown", "late", "leaving"]
+
+
+class Crowded(Exception):
+    """Too many are waiting already."""
+
+
+class Drain:
+    """One per process. `pod`: the pod's uid, by which endpoints name it; "" where there is none."""
+
+    def __init__(self, proxy: Proxy, listeners: Listeners, limits: Limits, pod: str) -> None:
+        self._proxy = proxy
+        self._listeners = listeners
+        self._limits = limits
+        self._pod = pod
+        self._over = asyncio.Event()  # nobody needs to be held back any more
+        self._resources: Mapping[str, Resource] = {}
+        self.followed = False  # somebody tells the configuration, and so may tell that it has retired
+        self.known = False  # to others, as an endpoint: now or some time ago
+        self.waiting = 0
+        # what metrics ask for
+        self._began: float | None = None
+        self._ended: float | None = None
+        self.retired_seconds = 0.0
+        self.requests = self.connections = self.cut = 0
+
+    # ── the pod is being deleted ──────────────────────────────────────────────────────────────────────────────────
+
+    def follow(self, resources: Mapping[str, Resource]) -> None:
+        """The configuration in force, of an operator."""
+        self.followed = True
+        self.known = self.known or not self._pod or self._is_named(resources)
+        self._resources = resources
+        own = resources.get("proxy/self")
+        if isinstance(own, ProxySpec) and own.terminating:
+            self.begin("the pod is being deleted")
+
+    def _is_named(self, resources: Mapping[str, Resource]) -> bool:
+        """Whether endpoints name this pod; but for those by which its own proxy finds its own application."""
+        before, own = self._resources, _own(resources)
+        return any(
+            endpoint.uid == self._pod
+            for name, body in resources.items()
+            if isinstance(body, EndpointsSpec) and before.get(name) is not body and body.name not in own
+            for endpoint in body.endpoints
+        )
+
+    def begin(self, why: str) -> None:
+        """From here on: accept, say `Connection: close`, be not ready."""
+        self._proxy.draining = True
+        if self._began is None:
+            self._began = time.monotonic()
+            log.info("draining: %s; %d requests run", why, len(self._proxy.running))
+
+    def on_retired(self) -> None:
+        """The operator: nobody sends anything new to this pod."""
+        if self._began is not None and not self._over.is_set():
+            self.retired_seconds = self.seconds
+            self._over.set()
+            log.info("retired %.3f s after the drain began: nobody sends anything new", self.retired_seconds)
+
+    @property
+    def seconds(self) -> float:
+        """Since the drain began, or what it took; 0 before."""
+        if self._began is None:
+            return 0.0
+        return (time.monotonic() if self._ended is None else self._ended) - self._began
+
+    async def may_end(self) -> Outcome:
+        """Wait until an application may end. Raises Crowded."""
+        if self._over.is_set():
+            return "retired"
+        if not self.followed or not (self.known or self._began is not None):
+            return "unknown"
+        if self.waiting >= MOST_WAITING:
+            raise Crowded
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(self._over.wait(), self._limits.retire_seconds)
+        except TimeoutError:
+            log.warning("not retired within %g s: somebody may still send requests here", self._limits.retire_seconds)
+            return "late"
+        finally:
+            self.waiting -= 1
+        return "retired" if self.retired_seconds else "leaving"
+
+    # ── the process ends ──────────────────────────────────────────────────────────────────────────────────────────
+
+    async def finish(self, hurry: asyncio.Event) -> None:
+        """Accept no more, finish what runs; what does not end in time, or before `hurry`, is ended."""
+        proxy, limit, began = self._proxy, self._limits.drain_seconds, time.monotonic()
+        self.requests, self.connections = len(proxy.running), self._listeners.connections
+        self.begin("told to stop")
+        self._over.set()
+        log.info("stopping: %d requests on %d connections, %g s at most", self.requests, self.connections, limit)
+        self._listeners.drain()
+        while not (self._is_empty() or time.monotonic() - began >= limit or hurry.is_set()):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), LOOK_SECONDS)
+        running = tuple(proxy.running)
+        self.cut = len(running)
+        for exchange in running:
+            exchange.abort("draining", f"it had not ended {limit:g} s after the proxy was told to stop")
+        await asyncio.sleep(0)  # what the aborts have written is on its way
+        left = self._listeners.connections
+        self._listeners.close()
+        proxy.fleet.close()
+        await asyncio.sleep(0)
+        self._ended = time.monotonic()
+        log.info(
+            "drained in %.3f s: waited for %d requests on %d connections; %d requests and %d connections were cut",
+            self._ended - began,
+            self.requests,
+            self.connections,
+            self.cut,
+            left,
+        )
+
+    def _is_empty(self) -> bool:
+        return not self._proxy.running and not self._listeners.connections
+
+
+def _own(resources: Mapping[str, Resource]) -> set[str]:
+    """The endpoints that inbound listeners lead to."""
+    listeners = [body for body in resources.values() if isinstance(body, ListenerSpec) and body.direction == "Inbound"]
+    services = {name for one in listeners for name in (*(one.services or ()), one.default_service)}
+    backends = {getattr(resources.get(f"service/{name}"), "backend", "") for name in services}
+    return {getattr(resources.get(f"backend/{name}"), "endpoints", "") for name in backends}

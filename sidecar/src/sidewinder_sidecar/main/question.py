@@ -1,0 +1,143 @@
+"""One probe, put to the application as a kubelet would put it. Called by `probing`; knows sockets, and nothing of ours.
+
+A few lines of HTTP of its own, as forgiving as the kubelet's: the data path's codec would refuse answers that the
+kubelet takes. One connection a question; the answer's body is read like there, 10 KiB at most, and thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+from collections.abc import Iterator
+
+from sidewinder_sidecar.snapshot.probes import HttpProbe, Probe
+
+LINE_BYTES = 16_384  # of a status or field line
+HEAD_BYTES = 65_536
+SHUTDOWN_SECONDS = 1.0  # for the goodbye of TLS, which nobody waits for
+BODY_BYTES = 10_240  # the kubelet reads no more
+AGENT = "kube-probe/sidewinder"  # applications leave `kube-probe/` out of their logs
+# Said here, or about a body that is not there.
+_OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "trailer"))
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+
+
+class Failed(Exception):
+    """The application is not as the probe wants it; says why, and nothing of what it has answered but the status."""
+
+
+async def put(probe: Probe, address: str) -> str:
+    """Ask once, in the probe's time; what is worth a word about how it passed. Raises Failed."""
+    try:
+        return await asyncio.wait_for(_put(probe, address), probe.seconds)
+    except TimeoutError:
+        raise Failed(f"no answer from port {probe.port} within {probe.seconds} s") from None
+    except ssl.SSLError as fault:
+        raise Failed(f"port {probe.port} speaks no TLS that can be understood: {fault.reason or fault}") from None
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise Failed(f"port {probe.port} gave no whole answer in HTTP") from None
+    except OSError as fault:
+        why = os.strerror(fault.errno) if fault.errno else str(fault)
+        raise Failed(f"port {probe.port} cannot be asked: {why}") from None
+
+
+async def _put(probe: Probe, address: str) -> str:
+    if not isinstance(probe, HttpProbe):
+        _, writer = await asyncio.open_connection(address, probe.port)
+        writer.close()
+        return ""
+    reader, writer = await _connect(probe, address)
+    try:
+        writer.write(b"".join(_request(probe, address)))
+        status = await _answered(reader)
+    finally:
+        writer.close()
+    if not 200 <= status < 400:
+        raise Failed(f"port {probe.port} answered with status {status}")
+    # A stranger may ask, and an application must not send the proxy anywhere on his behalf.
+    return f" with status {status}, which is not followed" if status >= 300 else ""
+
+
+async def _connect(probe: HttpProbe, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError and Failed."""
+    if not probe.tls:
+        return await asyncio.open_connection(address, probe.port, limit=LINE_BYTES)
+    # The kubelet verifies no certificate of an application, and neither does its stand-in.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        return await asyncio.open_connection(
+            address,
+            probe.port,
+            limit=LINE_BYTES,
+            ssl=context,
+            server_hostname=probe.host or address,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+    except ValueError as fault:  # a host with a label that is too long
+        raise Failed(f"{probe.host!r} is no name that can be asked for: {fault}") from None
+
+
+def _request(probe: HttpProbe, address: str) -> Iterator[bytes]:
+    """The request's head, line by line. A field of the probe stands for ours; an empty one means none."""
+    told: dict[str, list[str]] = {}
+    for name, value in probe.headers:
+        told.setdefault(name.lower(), []).append(value)
+    place = probe.host or address
+    host = next(iter(told.get("host", ())), "") or f"{f'[{place}]' if ':' in place else place}:{probe.port}"
+    yield f"GET {probe.target} HTTP/1.1\r\nHost: {host}\r\n".encode()
+    for name, ours in (("User-Agent", AGENT), ("Accept", "*/*")):
+        if name.lower() not in told:
+            yield f"{name}: {ours}\r\n".encode()
+    for name, value in probe.headers:
+        lower = name.lower()
+        if lower not in _OURS and (value or lower not in ("user-agent", "accept")):
+            yield f"{name}: {value}\r\n".encode()
+    yield b"Connection: close\r\n\r\n"
+
+
+async def _answered(reader: asyncio.StreamReader) -> int:
+    """The final answer's status, once all of it is there that the kubelet waits for."""
+    while True:
+        found = _STATUS.fullmatch(await reader.readuntil(b"\n"))
+        if found is None:
+            raise Failed("the answer is not HTTP/1")
+        status, fields = int(found[1]), await _fields(reader)
+        if status >= 200:
+            break
+    if status not in (204, 304):
+        await _body(reader, fields)
+    return status
+
+
+async def _fields(reader: asyncio.StreamReader) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    left = HEAD_BYTES
+    while line := (await reader.readuntil(b"\n")).rstrip(b"\r\n"):
+        left -= len(line)
+        if left < 0:
+            raise Failed(f"the answer's head is larger than {HEAD_BYTES} bytes")
+        name, _, value = line.partition(b":")
+        fields[name.strip().lower()] = value.strip()
+    return fields
+
+
+async def _body(reader: asyncio.StreamReader, fields: dict[bytes, bytes]) -> None:
+    """Until it ends or is enough. A body that breaks off is no answer; a server may keep the connection open."""
+    length = fields.get(b"content-length", b"")
+    chunked = fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
+    if not chunked and length.isdigit():
+        await reader.readexactly(min(int(length[:9]), BODY_BYTES))
+        return
+    body = b""
+    while len(body) < BODY_BYTES and not (chunked and body.endswith(b"0\r\n\r\n")):
+        data = await reader.read(BODY_BYTES)
+        if not data:
+            if chunked:
+                raise Failed("the answer breaks off")
+            return
+        body += data

@@ -1,0 +1,188 @@
+"""How a pod leaves, with the whole process: held back until nobody calls, then finished, whatever the others do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidewinder_sidecar.snapshot import stream
+from tests.support.operator import Operator, operator
+from tests.support.sidecar import Answer, Sidecar, Snapshot, backend, sidecar, snapshot
+
+pytestmark = pytest.mark.live
+
+POD = "pod-1"
+
+
+def told(upstream: int, *, terminating: bool = False, named: bool = True) -> Snapshot:
+    """A pod's configuration; `named`: others call it, so its own namespace's endpoints name it."""
+    made = snapshot(upstream)
+    made["proxy/self"]["terminating"] = terminating
+    endpoint = {"uid": POD, "address": "127.0.0.1", "port": 1, "ready": not terminating}
+    made["endpoints/shop/own:80"] = {"name": "shop/own:80", "endpoints": [endpoint] if named else []}
+    return made
+
+
+class Asking:
+    """`GET /drain`, as a kubelet asks: in a thread, timed."""
+
+    def __init__(self, proxy: Sidecar) -> None:
+        self.proxy = proxy
+        self.port = proxy.port("probe")
+        self.began = time.monotonic()
+        self.answer: Answer | None = None
+        self.took = 0.0
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        self.answer = self.proxy.ask(self.port, "/drain")
+        self.took = time.monotonic() - self.began
+
+    def waits(self) -> bool:
+        """Still, after a moment; the process says that it holds it back."""
+        self.proxy.wait(lambda: "sidewinder_drain_held 1\n" in self.proxy.metrics())
+        return self._thread.is_alive()
+
+    def outcome(self, seconds: float = 10.0) -> str:
+        self._thread.join(seconds)
+        assert self.answer is not None
+        assert self.answer.status == 200
+        outcome: str = self.answer.json()["status"]
+        return outcome
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[tuple[Sidecar, Operator]]:
+    path = str(folder / "d.sock")
+    with operator(path) as up, sidecar(folder, DISCOVERY=f"unix:{path}", POD_UID=POD, **settings) as proxy:
+        yield proxy, up
+
+
+def readiness(proxy: Sidecar) -> Any:
+    return proxy.ask(proxy.port("probe"), "/readyz")
+
+
+def test_an_application_may_end_when_nobody_calls_it_any_more(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path, KEEP=str(tmp_path / "kept")) as (proxy, up):
+        up.publish(told(app.port))
+        port = proxy.ready()
+        hook = Asking(proxy)
+        assert hook.waits()
+        assert readiness(proxy).status == 200, "asking changes nothing"
+        assert "connection" not in proxy.ask(port, "/before").headers
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        assert readiness(proxy).json()["missing"] == ["draining"]
+        during = proxy.ask(port, "/during")
+        assert (during.status, during.headers["connection"]) == (200, "close")
+        assert hook.waits()
+        up.say(stream.Retired(2))
+        assert hook.outcome() == "retired"
+        assert Asking(proxy).outcome() == "retired"
+        metrics = proxy.metrics()
+        assert "sidewinder_draining 1\n" in metrics
+        assert "sidewinder_drain_retired_seconds 0.0\n" not in metrics
+        proxy.terminate()
+        assert proxy.exit() == 0
+        log = proxy.errors.read_text()
+        assert "the pod is being deleted" in log
+        assert "drained in" in log
+
+
+def test_a_restart_in_the_middle_goes_on_leaving(tmp_path: Path) -> None:
+    settings = {"DISCOVERY": f"unix:{tmp_path / 'd.sock'}", "KEEP": str(tmp_path / "kept"), "POD_UID": POD}
+    with backend() as app:
+        with operator(str(tmp_path / "d.sock")) as up, sidecar(tmp_path, **settings) as proxy:
+            up.publish(told(app.port, terminating=True))
+            proxy.wait(lambda: len(up.answers) == 1 and (tmp_path / "kept").exists())
+            proxy.terminate()
+            assert proxy.exit() == 0
+        with sidecar(tmp_path, LIMIT_RETIRE_SECONDS="0.5", **settings) as proxy:
+            proxy.wait(lambda: readiness(proxy).json()["missing"] == ["draining"])
+            late = Asking(proxy)
+            assert late.outcome() == "late"
+            assert late.took >= 0.5
+            assert "not retired within 0.5 s" in proxy.errors.read_text()
+
+
+def test_an_operator_that_is_away_holds_nobody_back_for_ever(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path, LIMIT_RETIRE_SECONDS="0.5") as (proxy, up):
+        up.publish(told(app.port))
+        proxy.ready()
+        hook = Asking(proxy)
+        assert hook.outcome() == "late"
+        assert 0.5 <= hook.took < 5
+
+
+def test_a_job_that_nobody_calls_completes_at_once(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path) as (proxy, up):
+        up.publish(told(app.port, named=False))
+        proxy.ready()
+        began = time.monotonic()
+        assert Asking(proxy).outcome() == "unknown"
+        proxy.terminate()
+        assert proxy.exit() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_a_sidecar_that_has_heard_nothing_yet_ends_when_told(tmp_path: Path) -> None:
+    with sidecar(tmp_path, DISCOVERY=f"unix:{tmp_path / 'nobody.sock'}", POD_UID=POD) as proxy:
+        assert Asking(proxy).outcome() == "unknown"
+        proxy.terminate()
+        assert proxy.exit() == 0
+
+
+def test_connections_that_nobody_closes_end_in_time(tmp_path: Path) -> None:
+    """A kept-alive one at once, a request that is never answered at the end of the drain time."""
+    with backend() as app, running(tmp_path, LIMIT_DRAIN_SECONDS="1") as (proxy, up):
+        up.publish(told(app.port))
+        port = proxy.ready()
+        idle = socket.create_connection(("127.0.0.1", port), 5)
+        idle.sendall(b"GET /idle HTTP/1.1\r\nHost: reviews\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += idle.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        stuck = socket.create_connection(("127.0.0.1", port), 5)
+        stuck.sendall(b"GET /slow HTTP/1.1\r\nHost: reviews\r\n\r\n")
+        proxy.wait(lambda: any(one["path"] == "/slow" for one in app.asked))
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        began = time.monotonic()
+        proxy.terminate()
+        assert idle.recv(1) == b"", "an idle connection ends at once"
+        assert time.monotonic() - began < 1
+        assert b"503" in stuck.recv(65536).split(b"\r\n")[0]
+        assert proxy.exit() == 0
+        assert 1 <= time.monotonic() - began < 5
+        assert "1 requests and" in proxy.errors.read_text().split("drained in")[1]
+        idle.close()
+        stuck.close()
+
+
+def test_strangers_who_ask_keep_no_probe_out(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path, LIMIT_RETIRE_SECONDS="3") as (proxy, up):
+        up.publish(told(app.port))
+        proxy.ready()
+        probe = proxy.port("probe")
+        strangers = [socket.create_connection(("127.0.0.1", probe), 5) for _ in range(40)]
+        for one in strangers:
+            one.sendall(b"GET /drain HTTP/1.1\r\nHost: x\r\n\r\n")
+        proxy.wait(lambda: "sidewinder_drain_held 32\n" in proxy.metrics())
+        assert readiness(proxy).status == 200
+        answers = [b"".join(iter(lambda one=one: one.recv(65536), b"")) for one in strangers]  # type: ignore[misc]
+        refused = [answer for answer in answers if b" 503 " in answer]
+        assert len(refused) == 8
+        assert all(b'"status":"late"' in answer for answer in answers if answer not in refused)
+        assert "too many" in json.loads(refused[0].partition(b"\r\n\r\n")[2])["detail"]
+        for one in strangers:
+            one.close()

@@ -1,0 +1,208 @@
+"""A sidecar that leaves: begun by the operator's word, held back until nobody sends anything new, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvloop
+
+from sidewinder_sidecar.exchange import Proxy
+from sidewinder_sidecar.fleet import Fleet
+from sidewinder_sidecar.main import draining
+from sidewinder_sidecar.main.draining import Crowded, Drain
+from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.snapshot import Resource
+from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
+from sidewinder_sidecar.snapshot.services import ServiceSpec
+from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, EndpointsSpec
+from sidewinder_sidecar.upstream.endpoint import Endpoint
+from sidewinder_sidecar.wheel import Wheel
+
+POD = "pod-1"
+
+
+def made(pod: str = POD, **limits: float) -> Drain:
+    bounds = Limits(**limits)
+    wheel = Wheel.of(asyncio.get_running_loop())
+    fleet = Fleet(wheel, lambda spec, seconds: Endpoint(spec, bounds, wheel, seconds))
+    proxy = Proxy(fleet, wheel, lambda call: None, bounds)
+    return Drain(proxy, Listeners(proxy), bounds, pod)
+
+
+def own(terminating: bool) -> dict[str, Resource]:
+    return {"proxy/self": ProxySpec(name="reviews", namespace="shop", terminating=terminating)}
+
+
+def endpoints(*uids: str) -> dict[str, Resource]:
+    spec = EndpointsSpec(
+        name="a", endpoints=tuple(EndpointSpec(uid=uid, address="10.0.0.1", port=80, ready=False) for uid in uids)
+    )
+    return {"endpoints/a": spec}
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    uvloop.run(asyncio.wait_for(test(), 10))
+
+
+class Stuck:
+    """An exchange that never ends by itself."""
+
+    def __init__(self) -> None:
+        self.aborted: list[str] = []
+
+    def abort(self, error: str, detail: str = "") -> None:
+        self.aborted.append(error)
+
+
+def test_the_operators_word_begins_the_drain_and_nothing_else_does() -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=False) | endpoints(POD))
+        asyncio.get_running_loop().call_later(0.02, one.on_retired)  # out of place: nobody leaves
+        waiting = asyncio.create_task(one.may_end())
+        await asyncio.sleep(0.05)
+        assert not one._proxy.draining
+        assert one.seconds == 0.0
+        one.follow(own(terminating=True) | endpoints(POD))
+        assert one._proxy.draining
+        assert not waiting.done()
+        one.on_retired()
+        assert await waiting == "retired"
+        assert 0 < one.retired_seconds <= one.seconds
+        assert await one.may_end() == "retired", "who asks later need not wait"
+
+    run(test)
+
+
+@pytest.mark.parametrize("pod", [POD, ""], ids=["nobody's endpoint", "no pod"])
+def test_who_was_never_told_anything_need_not_wait(pod: str) -> None:
+    async def test() -> None:
+        one = made(pod)
+        assert await one.may_end() == "unknown"
+
+    run(test)
+
+
+def test_a_pod_that_nobody_ever_knew_may_end_at_once() -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=False) | endpoints("somebody else"))
+        assert await one.may_end() == "unknown"
+
+    run(test)
+
+
+def test_its_own_proxy_alone_does_not_make_a_pod_known() -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.05)
+        inbound: dict[str, Resource] = {
+            "listener/inbound": ListenerSpec(
+                name="inbound", direction="Inbound", address="::", port=15006, services=("inbound-80",)
+            ),
+            "service/inbound-80": ServiceSpec(name="inbound-80", namespace="shop", port=80, backend="inbound-80"),
+            "backend/inbound-80": BackendSpec(name="inbound-80", endpoints="inbound-80"),
+            "endpoints/inbound-80": EndpointsSpec(
+                name="inbound-80", endpoints=(EndpointSpec(uid=POD, address="10.0.0.1", port=80),)
+            ),
+        }
+        one.follow(own(terminating=False) | inbound)
+        assert await one.may_end() == "unknown"
+        one.follow(own(terminating=False) | inbound | endpoints(POD))
+        assert await one.may_end() == "late"
+
+    run(test)
+
+
+def test_who_was_known_once_waits_although_it_is_named_no_more() -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.05)
+        one.follow(own(terminating=False) | endpoints(POD))
+        one.follow(own(terminating=False) | endpoints())
+        assert await one.may_end() == "late"
+
+    run(test)
+
+
+def test_waiting_is_bounded_in_time_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.05)
+        one.follow(own(terminating=True))
+        assert await one.may_end() == "late"
+        assert one.waiting == 0
+
+    run(test)
+    assert "not retired within 0.05 s" in caplog.text
+
+
+def test_so_many_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "MOST_WAITING", 3)
+
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=True))
+        waiting = [asyncio.create_task(one.may_end()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Crowded):
+            await one.may_end()
+        one.on_retired()
+        assert await asyncio.gather(*waiting) == ["retired"] * 3
+        assert one.waiting == 0
+
+    run(test)
+
+
+def test_a_process_that_ends_holds_nobody_back() -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=True))
+        waiting = asyncio.create_task(one.may_end())
+        await asyncio.sleep(0)
+        await one.finish(asyncio.Event())
+        assert await waiting == "leaving"
+
+    run(test)
+
+
+def test_what_does_not_end_in_time_is_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def test() -> None:
+        one = made(drain_seconds=0.05)
+        stuck = Stuck()
+        one._proxy.running.add(stuck)
+        await one.finish(asyncio.Event())
+        assert stuck.aborted == ["draining"]
+        assert (one.requests, one.cut) == (1, 1)
+        assert 0.05 <= one.seconds < 5
+
+    run(test)
+    assert "waited for 1 requests on 0 connections; 1 requests and 0 connections were cut" in caplog.text
+
+
+def test_it_ends_as_soon_as_nothing_runs() -> None:
+    async def test() -> None:
+        one = made(drain_seconds=60.0)
+        ending = Stuck()
+        one._proxy.running.add(ending)
+        asyncio.get_running_loop().call_later(0.05, one._proxy.running.discard, ending)
+        await one.finish(asyncio.Event())
+        assert ending.aborted == []
+        assert (one.requests, one.cut) == (1, 0)
+
+    run(test)
+
+
+def test_who_hurries_does_not_wait() -> None:
+    async def test() -> None:
+        one = made(drain_seconds=60.0)
+        one._proxy.running.add(Stuck())
+        hurry = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.02, hurry.set)
+        await one.finish(hurry)
+        assert one.cut == 1
+
+    run(test)
