@@ -265,7 +265,9 @@ async def run(bed: testbed.Bed, folder: Path, size: world.Size, wants: int, roun
             await crowd.until(lambda: crowd.sum("resources") >= _expected(size, wants), "everybody has what it wanted")
             say(f"CPU of the replica for that: {replica.cpu - cpu:.1f} s")
             say(f"all are served after {connected:.0f} s, with what they want after {time.monotonic() - began:.0f} s")
-            return await _figures(api, crowd, replica, size, pods, calls, rounds, connected, empty)
+            found = await _figures(api, crowd, replica, size, pods, calls, rounds, connected, empty)
+            await crowd.stop()  # before the operator, which they would look for
+            return found
     finally:
         await crowd.stop()
         await api.close()

@@ -1,7 +1,7 @@
 """A thousand Services and two thousand sidecars: a change reaches everybody that it concerns, within memory and time.
 
-Sidecars are real discovery clients over mTLS without a proxy; the operator is its own process (`benchmarks/scale`).
-The times of a quiet machine stand in benchmarks/README.md; what is asserted here holds on a busy one, too.
+Sidecars are real discovery clients over mTLS without a proxy, and all come at once; the operator is its own process
+(`benchmarks/scale`). Figures stand in benchmarks/README.md; the times asserted here hold on a busy machine, too.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ PATIENCE = 15.0  # seconds for any wait: the machine may be busy, the limits bel
 AT_ONCE = 16  # cases
 LOGGED = 5.0  # seconds until an exchange that has ended must stand in the log
 LIMITS = {
-    "LIMIT_HEAD_SECONDS": "0.4", "LIMIT_STALL_SECONDS": "0.6", "LIMIT_IDLE_SECONDS": "1.2",
-    "LIMIT_LINGER_SECONDS": "0.3", "LIMIT_TUNNEL_IDLE_SECONDS": "0.6", "LIMIT_DRAIN_SECONDS": "2",
+    "LIMIT_HEAD_SECONDS": "1", "LIMIT_STALL_SECONDS": "1.5", "LIMIT_IDLE_SECONDS": "2.5",
+    "LIMIT_LINGER_SECONDS": "0.5", "LIMIT_TUNNEL_IDLE_SECONDS": "1.5", "LIMIT_DRAIN_SECONDS": "2",
     "OTLP_ENDPOINT": "http://127.0.0.1:9",  # a receiver that is away: traces are continued, nothing else depends on it
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from sidewinder_operator.local.changes import changes, look
+from sidewinder_operator.local.changes import EMPTY_LOOKS, changes, look
 
 
 def test_a_look_sees_manifests_and_nothing_else(tmp_path: Path) -> None:
@@ -69,5 +69,44 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
             await asyncio.sleep(0.01)
             assert not waiting.done()
         await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(main())
+
+
+def test_a_file_that_was_emptied_is_believed_later_than_one_that_was_changed(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+
+    async def looks(content: str) -> float:
+        seen = changes([tmp_path], 0.02)
+        waiting = asyncio.ensure_future(anext(seen))
+        await asyncio.sleep(0.03)
+        began = asyncio.get_running_loop().time()
+        file.write_text(content)
+        await asyncio.wait_for(waiting, 5)
+        return asyncio.get_running_loop().time() - began
+
+    async def main() -> None:
+        emptied = await looks("")
+        assert emptied >= EMPTY_LOOKS * 0.02
+        assert await looks("two") < emptied
+
+    asyncio.run(main())
+
+
+def test_what_is_written_after_a_pause_is_told_without_the_emptiness_before(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+
+    async def main() -> None:
+        seen = changes([tmp_path], 0.05)
+        waiting = asyncio.ensure_future(anext(seen))
+        await asyncio.sleep(0.06)
+        with file.open("w") as writing:
+            await asyncio.sleep(0.15)  # three looks find it empty
+            assert not waiting.done()
+            writing.write("two")
+        await asyncio.wait_for(waiting, 5)
+        assert file.read_text() == "two"
 
     asyncio.run(main())

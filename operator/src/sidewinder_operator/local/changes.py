@@ -2,7 +2,8 @@
 file.
 
 A look at 100 files costs under a millisecond. Editors write a file in pieces or put another in its place: what
-changed is told once it has kept still for one more look.
+changed is told once it has kept still for one more look. A file that has become empty is one whose writer is on the way
+more often than one that somebody emptied, and believing it would drop its routes: it has to keep still for longer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TypeAlias
 from sidewinder_operator.local.files import SUFFIXES
 
 LOOK_SECONDS = 0.1  # a change is seen after 0.1–0.2 s and live well within the second promised
+EMPTY_LOOKS = 7  # a disk that is written to by others has held a writer for 300 ms between truncating and writing
 
 Look: TypeAlias = dict[str, tuple[int, int, int]]  # path → (inode, size, time of change in ns)
 
@@ -41,13 +43,19 @@ async def changes(paths: Iterable[Path], seconds: float = LOOK_SECONDS) -> Async
     """Yields whenever a manifest has changed, appeared or gone, and all have kept still since."""
     paths = tuple(paths)
     told = before = look(paths)
+    still = 0  # looks since the last change
     while True:
         await asyncio.sleep(seconds)
         now = look(paths)
-        if now == before and now != told:
+        still = still + 1 if now == before else 0
+        if now != told and still >= (EMPTY_LOOKS if _emptied(told, now) else 1):
             told = now
             yield
         before = now
+
+
+def _emptied(told: Look, now: Look) -> bool:
+    return any(size == 0 and told.get(path, (0, 0, 0))[1] != 0 for path, (_, size, _) in now.items())
 
 
 def _see(seen: Look, path: str) -> None:

@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         raise SystemExit(2)
     settings = read_or_exit()
+    # Only now, so that a mistake in the environment is told before anything heavy is loaded.
     from sidewinder_operator.main import memory
 
     memory.tune()
-    # Only now, so that a mistake in the environment is told before anything heavy is loaded.
     import uvloop
 
     from sidewinder_operator.main import json_log, process
