@@ -30,7 +30,7 @@ def values(operator: str, sidecar: str) -> list[str]:
 def install(
     cluster: Cluster, made: Callable[[str], Built], *words: str, chart: Path = CHART, load: bool = True
 ) -> None:
-    """Both images into every node, unless they are there, and the chart with them. Raises BedError with what Helm said."""
+    """Both images into every node, unless they are there, and the chart. Raises BedError with what Helm said."""
     references = []
     for image in (OPERATOR, SIDECAR):
         found = made(image.name)

@@ -364,6 +364,10 @@ def test_the_command_looks_at_a_real_cluster(
     later = Place(namespace=NAMESPACE, now=dt.datetime.now(dt.UTC), version="0.1.0")
     found = check(Kubectl(), later)
     errors = {(each.about, each.message) for each in found if each.level == "error"}
-    assert errors == {("leader", "nobody leads: statuses and trust bundles stand still")}, found
+    assert errors == {
+        ("leader", "nobody leads: statuses and trust bundles stand still"),
+        ("CA", "the Secret sidewinder-ca is missing"),
+        ("trust", f"{NAMESPACE} has no ConfigMap sidewinder-trust"),
+    }, found
     good = {each.about for each in found if each.level == "ok"}
     assert {"Kubernetes", "clock", "CRDs", "validation", "webhooks", f"namespace {shop}"} <= good

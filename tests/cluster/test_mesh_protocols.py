@@ -45,6 +45,17 @@ with socket.create_connection(("echo", 80), 5) as talk:
     print(b"".join(iter(lambda: talk.recv(65536), b"")).decode())
 """
 
+# Ends well when the connection is still open a second later, or something came over it.
+STAYS = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as talk:
+    talk.settimeout(1)
+    try:
+        sys.exit(not talk.recv(1))
+    except TimeoutError:
+        pass
+"""
+
 SECURE = """
 import http.client, ssl
 context = ssl._create_unverified_context()
@@ -70,7 +81,15 @@ def stores(mesh: Mesh, namespaces: Callable[..., Namespace]) -> Iterator[Namespa
         fresh.apply("stores.yaml")
         for name in ("postgres", "redis", "banner", "client"):
             assert proxy_of(fresh.wait_for(f"Pod/{name}")), "it has a proxy"
+        for name, port in (("postgres", 5432), ("redis", 6379), ("banner", 25)):
+            known(fresh, name, port)
         yield fresh
+
+
+def known(space: Namespace, name: str, port: int) -> None:
+    """Whoever calls a Service learns a moment later that its pod is ready: a connection then stays open."""
+    words = ("python3", "-c", STAYS, name, str(port))
+    until(f"{name} is known", lambda: space.try_in_pod("client", *words).status == 0, 20, 0.2)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_two_replicas_are_ready_apart_and_one_leads(mesh: Mesh, cluster: Cluster
     found = mesh.replicas()
     assert len({each["spec"]["nodeName"] for each in found}) == len(found) == 2
     assert mesh.ready()
-    assert mesh.leader()
+    until("somebody leads", mesh.leader, 30, 0.2)  # one that has just been replaced has given it back
     for each in found:
         said = cluster.kubectl("logs", "-n", NAMESPACE, each["metadata"]["name"])
         assert "Forbidden" not in said, "the roles allow what it does"
