@@ -1,6 +1,7 @@
 # Every command of the project. `make help` lists them. Nothing here hides work: .ci/run calls `make test`.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# The first that runs, the oldest first: a command on the path may be pyenv's, which only says that it is not chosen.
+PYTHON ?= $(shell for found in python3.11 python3.12 python3.13; do $$found -c '' 2>/dev/null && break; found=python3.11; done; echo $$found)
 VENV   := .venv
 BIN    := $(VENV)/bin
 

@@ -72,6 +72,15 @@ def test_a_wrong_value_is_told_with_what_would_be_right(name, value):
     assert "\n" not in text
 
 
+def test_type_and_bounds_are_told():
+    (text,) = mistakes(SIDEWINDER_LIMIT_REQUEST_LINE="abc").values()
+    assert "Right is: integer, 1024 to 1048576. Longest request line." in text
+    (text,) = mistakes(SIDEWINDER_LOG_LEVEL="loud").values()
+    assert "Right is: `debug`, `info`, `warning`, `error`. " in text
+    (text,) = mistakes(SIDEWINDER_OTLP_ENDPOINT="ftp://x").values()
+    assert "Right is: OTLP/HTTP receiver" in text
+
+
 def test_probes_need_an_address():
     probes = '{"web/readiness": {"type": "tcp", "port": 80}}'
     assert read({"SIDEWINDER_PROBES": probes, "SIDEWINDER_POD_ADDRESS": "::1"}).probes == probes

@@ -327,7 +327,8 @@ def _is_address(text: str) -> bool:
 
 def _right(variable: Variable) -> str:
     default = "" if variable.secret or variable.default == "" else f" Without it: {_text(variable.default)}."
-    return f"Right is: {variable.description}{default}"
+    kind = "" if (found := _kind(variable)) == _KINDS[str] else f"{found}. "
+    return f"Right is: {kind}{variable.description}{default}"
 
 
 def _unknown(name: str, known: set[str]) -> str:

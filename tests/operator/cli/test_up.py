@@ -55,6 +55,14 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> 
     assert not (tmp_path / "state").exists()
 
 
+def test_settings_that_no_sidecar_can_use_are_said_before_anything_starts(tmp_path: Path) -> None:
+    heard = Heard()
+    assert run(Asked(paths=(tmp_path,), state=tmp_path / "state", port=0, otlp="ftp://x"), heard.voice) == 1
+    assert "SIDEWINDER_OTLP_ENDPOINT='ftp://x'" in heard.text
+    assert "mend them and start again" in heard.text
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_state_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     heard = Heard()
     (tmp_path / "file").touch()

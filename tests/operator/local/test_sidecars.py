@@ -9,7 +9,7 @@ import pytest
 
 from sidewinder_operator.local.children import Nursery
 from sidewinder_operator.local.ports import Ports
-from sidewinder_operator.local.sidecars import Sidecar, Telling
+from sidewinder_operator.local.sidecars import Sidecar, Telling, unusable
 from sidewinder_sidecar.settings import read
 
 
@@ -32,6 +32,20 @@ def test_its_settings_are_ones_that_a_sidecar_accepts(tmp_path: Path, monkeypatc
     assert settings.limits.header_count == 50
     assert settings.limits.drain_seconds == 5.0
     assert settings.snapshot == ""
+
+
+def test_settings_that_no_sidecar_can_use_are_told_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDEWINDER_LIMIT_REQUEST_LINE", "abc")
+    monkeypatch.setenv("SIDEWINDER_LIMIT_HEADR_COUNT", "5")
+    request_line, endpoint, stranger = unusable(Telling(otlp_endpoint="collector:4318"))
+    assert request_line.startswith("SIDEWINDER_LIMIT_REQUEST_LINE='abc': ")
+    assert endpoint.startswith("SIDEWINDER_OTLP_ENDPOINT='collector:4318': ")
+    assert stranger.endswith("did you mean SIDEWINDER_LIMIT_HEADER_COUNT?")
+
+
+def test_settings_that_can_be_used_are_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDEWINDER_LIMIT_HEADER_COUNT", "50")
+    assert unusable(Telling(otlp_endpoint="http://127.0.0.1:4318")) == []
 
 
 def test_the_access_log_is_shown_when_asked_for(tmp_path: Path) -> None:

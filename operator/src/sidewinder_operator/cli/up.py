@@ -36,7 +36,7 @@ from sidewinder_operator.local.files import Manifests
 from sidewinder_operator.local.ports import Ports, why_taken
 from sidewinder_operator.local.readiness import until_ready
 from sidewinder_operator.local.replicas import Replicas, Surroundings, Wanted
-from sidewinder_operator.local.sidecars import Sidecar, Telling
+from sidewinder_operator.local.sidecars import Sidecar, Telling, unusable
 from sidewinder_operator.mesh.workloads import WayIn
 from sidewinder_operator.problems import Problem
 from sidewinder_operator.reconcile import Collected, Reconciler, Round
@@ -71,12 +71,21 @@ def run(asked: Asked, voice: Voice) -> int:
     if status.answers(asked.state):
         voice.warn(f"another `sidewinder up` keeps its state in {asked.state}; give this one a folder with --state.")
         return 1
+    if mistakes := unusable(_telling(asked)):
+        for mistake in mistakes:
+            voice.warn(mistake)
+        voice.warn("the sidecars cannot use these settings: mend them and start again.")
+        return 1
     with tempfile.TemporaryDirectory(prefix="sidewinder-", ignore_cleanup_errors=True) as folder:
         try:
             return uvloop.run(Up(asked, voice, Path(folder)).run())
         except Cannot as why:
             voice.warn(str(why))
             return 1
+
+
+def _telling(asked: Asked) -> Telling:
+    return Telling(otlp_endpoint=asked.otlp, access_log=asked.access_log)
 
 
 def _remembered(state: Path) -> LastGood:
@@ -120,7 +129,7 @@ class Up:
         self._nursery = Nursery(folder)
         self.sockets = Sockets(folder)
         self.discovery = Discovery(self.store, self.acks, self.sockets.name, rejected=self._on_rejection)
-        telling = Telling(otlp_endpoint=asked.otlp, access_log=asked.access_log)
+        telling = _telling(asked)
         self.replicas = Replicas(
             Surroundings(
                 nursery=self._nursery,

@@ -47,6 +47,12 @@ def proxy() -> int:
     return 0
 
 
+def judge() -> int:
+    """Read the settings, say what is wrong with them and end: for whoever is about to start many proxies with them."""
+    read_or_exit()
+    return 0
+
+
 def capture(words: Sequence[str]) -> int:
     """Write the redirect rules and end: the init container. Nothing of the proxy is loaded."""
     from sidewinder_sidecar.capture.main import main as write
@@ -62,6 +68,6 @@ def enrol(words: Sequence[str]) -> int:
 
 
 # what is said on the command line → what is done; later `ask`
-COMMANDS: dict[str, Callable[[], int]] = {"": proxy}
+COMMANDS: dict[str, Callable[[], int]] = {"": proxy, "settings": judge}
 # first word → what is done once with the words after it
 ONCE: dict[str, Callable[[Sequence[str]], int]] = {"capture": capture, "enrol": enrol}
