@@ -12,11 +12,12 @@ from pathlib import Path
 from tests.cluster.bed import bed
 from tests.cluster.bed.waiting import BedError, run
 from tests.cluster.images.build import BuildError, Built, build
-from tests.cluster.images.catalog import OPERATOR, SIDECAR
+from tests.cluster.images.catalog import APPS, OPERATOR, SIDECAR
 from tests.cluster.support.chart import CHART, NAMESPACE
 from tests.cluster.support.cluster import Cluster
 
 RELEASE = "sidewinder"
+PYTHON = "docker.io/library/python:3.13-slim"  # which the shop front of docs/cluster.md runs in
 SECONDS = 120  # two pods that start within seconds, on a busy machine
 
 
@@ -42,18 +43,27 @@ def install(
     run(*helm, *where, *values(*references), *words, seconds=SECONDS + 30)
 
 
+def provide(cluster: Cluster, made: Built, reference: str) -> None:
+    """The image into every node under this name, as if it had been pulled: no node of the bed reaches a registry."""
+    cluster.load(made.archive)
+    for node in cluster.nodes:
+        node.run("ctr", "--namespace=k8s.io", "images", "tag", "--force", made.reference, reference)
+
+
 def main() -> int:
     """Onto the cluster of `make cluster-up`."""
     catalog = {image.name: image for image in (OPERATOR, SIDECAR)}
     try:
         cluster = bed.attach()
         install(cluster, lambda name: build(catalog[name]))
+        provide(cluster, build(APPS), PYTHON)  # it has the same Python
     except (BedError, BuildError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Sidewinder is in {NAMESPACE}; next:")
     print(f"  export KUBECONFIG={cluster.kubeconfig} PATH={cluster.bin}:$PATH")
-    print("  kubectl label namespace default sidewinder.dev/inject=enabled && sidewinder check")
+    print("  . .venv/bin/activate && sidewinder check")
+    print("and the first canary: docs/cluster.md")
     return 0
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cluster.bed.waiting import until
 from tests.cluster.images.build import Built
+from tests.cluster.install import PYTHON, provide
 from tests.cluster.support.chart import NAMESPACE
 from tests.cluster.support.cluster import Cluster
 from tests.support.pages import ROOT, Block, Page
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.cluster
 
 PAGE = ROOT / "docs/cluster.md"
 REGISTRY = "registry.example.org/mesh"
-PYTHON = "docker.io/library/python:3.13-slim"
 STEP_SECONDS = 240
 LIKELY = re.compile(r"^ *(\d+) (reviews v\d)$")  # counted by chance: within the page's number by a binomial bound
 DOCKER = """#!/bin/sh
@@ -90,16 +90,8 @@ def reader(cluster: Cluster, tmp_path: Path) -> Iterator[Reader]:
     helm.do("kubectl delete crd -l app.kubernetes.io/part-of=sidewinder")
 
 
-def pushed(cluster: Cluster, built: Callable[[str], Built], name: str, reference: str) -> None:
-    """The image is on all nodes under this name."""
-    made = built(name)
-    cluster.load(made.archive)
-    for node in cluster.nodes:
-        node.run("ctr", "--namespace=k8s.io", "images", "tag", "--force", made.reference, reference)
-
-
 def test_the_page_is_as_it_says(cluster: Cluster, built: Callable[[str], Built], reader: Reader) -> None:
-    pushed(cluster, built, "apps", PYTHON)
+    provide(cluster, built("apps"), PYTHON)
     blocks = [*Page(PAGE).blocks()]
     for block in blocks:
         if block.language == "sh":
@@ -109,7 +101,7 @@ def test_the_page_is_as_it_says(cluster: Cluster, built: Callable[[str], Built],
                 for image in ("operator", "sidecar"):
                     reference = f"{REGISTRY}/sidewinder-{image}:0.1.0"
                     assert f"push {reference}" in said, reader.output
-                    pushed(cluster, built, f"sidewinder-{image}", reference)
+                    provide(cluster, built(f"sidewinder-{image}"), reference)
         elif block.language == "text":
             see(reader, block, blocks)
 
