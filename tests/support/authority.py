@@ -115,6 +115,9 @@ class _TlsServer(Server):
     authority: Authority
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"POST /enrol "):
@@ -124,10 +127,11 @@ class _TlsServer(Server):
             else:
                 self.authority.shown.append(writer.get_extra_info("peercert")["serialNumber"].lower())
                 await self._serve(_Rewound(head, reader), writer)  # type: ignore[arg-type]
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the test is over
         finally:
             writer.close()
+            self._tasks.discard(task)
 
 
 class Authority(Operator):
