@@ -61,9 +61,11 @@ class Sidecar:
         self.applied = sorted(resources)
 
     async def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        waiting = set(self.tasks)
+        while waiting:  # as main's supervisor does it
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=0.2)
 
 
 async def operated(on: Bench, folder: Path) -> tuple[Process, Settings, int]:
@@ -101,7 +103,7 @@ def test_a_pod_enrols_gets_its_picture_and_renews(tmp_path: Path) -> None:
             sidecar.identity._wake.set()
             await eventually(lambda: sidecar.identity.enrolments == 2, 10)
             await eventually(lambda: sidecar.discovery.connections == first + 1 and sidecar.discovery.connected, 10)
-            assert process.acks.current(on.uid)
+            await eventually(lambda: process.acks.current(on.uid), 10)
         finally:
             await sidecar.stop()
 

@@ -168,7 +168,8 @@ class Discovery:
         turn = time.monotonic()
         while True:
             try:
-                line = await asyncio.wait_for(channel.read(), self._ping_seconds)
+                async with asyncio.timeout(self._ping_seconds):  # wait_for loses cancellations up to Python 3.11
+                    line = await channel.read()
             except TimeoutError:
                 if (missed := missed + 1) > MISSED:
                     raise Broken(f"silent for {MISSED + 1} × {self._ping_seconds:g} s") from None
