@@ -168,7 +168,8 @@ class Discovery:
         turn = time.monotonic()
         while True:
             try:
-                async with asyncio.timeout(self._ping_seconds):  # wait_for loses cancellations up to Python 3.11
+                # wait_for loses cancellations up to Python 3.11, and makes a task for each line
+                async with asyncio.timeout(self._ping_seconds):  # noqa: TID251 (not on the request path)
                     line = await channel.read()
             except TimeoutError:
                 if (missed := missed + 1) > MISSED:
