@@ -238,7 +238,9 @@ def test_the_charts_rights_are_enough_for_all_of_it(
                 enrolment.trusting(process.authority.keeper.current().pem().decode()),
                 "nonsense", enrolment.request(KEY), process.authority.names[0],
             )).status == 401, "a token may be reviewed"  # fmt: skip
-            assert (process.authority.bundles.failures, process.authority.keeper.fault) == (0, "")
+            assert process.authority.keeper.fault == ""
+            # a namespace of another test may be on its way out, and refuses then
+            assert {home, NAMESPACE}.isdisjoint(process.authority.bundles._told)
 
     with namespaces("enabled", {"sidewinder.dev/inject": "enabled"}) as enabled:
         uvloop.run(asyncio.wait_for(main(str(enabled)), 60))
