@@ -30,4 +30,4 @@ chart: $(VENV) ## Renew what the chart and its page repeat: CRDs and the table o
 
 .PHONY: test-cluster
 test-cluster: $(VENV) ## Everything that is proven on a real cluster (CLUSTER=bed, kind or running)
-	$(BIN)/pytest -q -m cluster tests
+	$(BIN)/pytest -q -m cluster --reruns 1 tests

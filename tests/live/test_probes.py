@@ -93,7 +93,7 @@ def test_the_application_is_asked_before_there_is_a_configuration(tmp_path: Path
             assert ["x-probe", "$(HOME)"] in seen["headers"]
             log = proxy.errors.read_text()
             assert log.count("busy/readiness: port") == 1
-            assert "moved/readiness: passed with status 302, which is not followed" in log
+            assert "moved/readiness: passed with status 302" in log
 
 
 def test_nothing_else_can_be_asked(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_probe_says_what_is_now_and_a_drain_is_not_the_applications(tmp_path: 
             assert proxy.ask(proxy.port("probe"), "/readyz").status == 503
             assert told(proxy, "web/readiness")[0] == 200
             app.status = lambda path: 500
-            proxy.wait(lambda: told(proxy, "web/readiness")[0] == 503, 5)
+            proxy.wait(lambda: told(proxy, "web/readiness")[0] == 503)
 
 
 def test_a_crowd_of_strangers_asks_an_application_no_more_than_one(tmp_path: Path) -> None:

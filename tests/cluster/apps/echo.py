@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from . import http1, websocket
 
+LOAD_NUMBER = "x-load-number"  # of the load client's requests
+
 
 @dataclasses.dataclass(frozen=True)
 class Self:
@@ -41,6 +43,7 @@ class Echo:
         self._me = dataclasses.asdict(me)
         self._ready = time.monotonic() + ready_after
         self._count = 0
+        self._numbered = 0
 
     def describe(self, request: http1.Message, connection: int, writer: asyncio.StreamWriter) -> dict[str, object]:
         """What reached this pod, as data. `connection` says how many requests its connection has carried."""
@@ -61,6 +64,7 @@ class Echo:
                 "tls": tls.version() if tls else None,
                 "on_connection": connection,
                 "served": self._count,
+                "of_loads": self._numbered,  # of those, what load clients sent: no probe and nobody who looks
             }
         )
 
@@ -81,6 +85,7 @@ class Echo:
             request = await http1.read_request(reader)
             number += 1
             self._count += 1
+            self._numbered += bool(request.header(LOAD_NUMBER))
             if request.header("upgrade").lower() == "websocket":
                 writer.write(upgrade(request))
                 await websocket.echo(reader, writer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.apps import echo
+from tests.cluster.apps import echo, load
 from tests.cluster.support.background import serving
 
 ME = echo.Self("pod-1", "shop", "node1", "cart", "v2")
@@ -42,6 +42,13 @@ def test_it_tells_who_answers_and_what_arrived(connection: http.client.HTTPConne
 
 def test_it_counts_the_requests_of_a_connection(connection: http.client.HTTPConnection) -> None:
     assert [ask(connection, "GET", "/")[1]["on_connection"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_it_tells_what_loads_have_sent(connection: http.client.HTTPConnection) -> None:
+    ask(connection, "GET", "/healthz")
+    ask(connection, "GET", "/", headers={load.NUMBER: "0"})
+    told = ask(connection, "GET", "/")[1]
+    assert (told["served"], told["of_loads"]) == (3, 1)
 
 
 def test_wishes(connection: http.client.HTTPConnection) -> None:

@@ -74,6 +74,66 @@ def test_these_statuses_pass(status: int) -> None:
     assert ask(b"HTTP/1.1 %d X\r\nLocation: http://192.0.2.1/\r\n\r\n" % status)[0] == ""
 
 
+class Moved(Application):
+    """Redirects every path but the last of a list to the next one."""
+
+    def __init__(self, *places: str) -> None:
+        super().__init__(FINE)
+        self.places = places
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(asked.split(b" ")[1])
+        place = self.places[len(self.asked) - 1].format(port=self.port)
+        status = place if place.isdigit() else "302 Moved"
+        location = "" if place.isdigit() else f"Location: {place}\r\n"
+        writer.write(f"HTTP/1.1 {status}\r\n{location}Content-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+
+def follow(*places: str, host: str = "") -> tuple[str, list[bytes]]:
+    """Why it failed (else what is told) and what was asked."""
+
+    async def once() -> tuple[str, list[bytes]]:
+        async with running(Moved(*places)) as application:
+            try:
+                told = await put(HttpProbe(port=application.port, target="/a/b?c", host=host, seconds=5), "127.0.0.1")
+            except Failed as fault:
+                told = str(fault)
+            return told, application.asked
+
+    return asyncio.run(once())
+
+
+@pytest.mark.parametrize(
+    ("place", "host", "then"),
+    [
+        ("/ready", "", b"/ready"),
+        ("ready?x=1#part", "", b"/a/ready?x=1"),
+        ("http://127.0.0.1:{port}/up", "", b"/up"),
+        ("//shop.example:{port}/", "shop.example", b"/"),
+    ],
+    ids=["path", "relative", "whole", "by its name"],
+)
+def test_a_redirect_to_the_same_host_is_followed(place: str, host: str, then: bytes) -> None:
+    assert follow(place, "200", host=host) == ("", [b"/a/b?c", then])
+    assert follow(place, "503", host=host)[0].endswith("answered with status 503")
+
+
+@pytest.mark.parametrize(
+    "place", ["http://192.0.2.1/", "//127.0.0.2/", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "/a b", "/ä"]
+)
+def test_a_redirect_elsewhere_passes_and_is_not_followed(place: str) -> None:
+    told, asked = follow(place, "503")
+    assert (told, asked) == (" with status 302 to another host, which is not followed", [b"/a/b?c"])
+
+
+def test_redirects_that_do_not_end_fail() -> None:
+    told, asked = follow(*["/again"] * 20)
+    assert (told, len(asked)) == ("more than 10 redirects", 10)
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
 def test_these_statuses_do_not(status: int) -> None:
     assert f"answered with status {status}" in ask(b"HTTP/1.1 %d X\r\n\r\n" % status)[0]

@@ -2,6 +2,7 @@
 
 A few lines of HTTP of its own, as forgiving as the kubelet's: the data path's codec would refuse answers that the
 kubelet takes. One connection a question; the answer's body is read like there, 10 KiB at most, and thrown away.
+A redirect is followed as there: to the host that was asked, whatever its port, and never to another address.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
 
 from sidewinder_sidecar.snapshot.probes import HttpProbe, Probe
 
@@ -18,6 +22,8 @@ LINE_BYTES = 16_384  # of a status or field line
 HEAD_BYTES = 65_536
 SHUTDOWN_SECONDS = 1.0  # for the goodbye of TLS, which nobody waits for
 BODY_BYTES = 10_240  # the kubelet reads no more
+MOST_HOPS = 10  # redirects, as the kubelet's client
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
 AGENT = "kube-probe/sidewinder"  # applications leave `kube-probe/` out of their logs
 # Said here, or about a body that is not there.
 _OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "trailer"))
@@ -49,16 +55,54 @@ async def _put(probe: Probe, address: str) -> str:
         _, writer = await asyncio.open_connection(address, probe.port)
         writer.close()
         return ""
+    return await _follow(probe, address)
+
+
+async def _follow(probe: HttpProbe, address: str) -> str:
+    """Ask, and ask where the answer points, while that is the same host."""
+    for _ in range(MOST_HOPS):
+        status, location = await _once(probe, address)
+        if not 200 <= status < 400:
+            raise Failed(f"port {probe.port} answered with status {status}")
+        if status not in REDIRECTS or not location:
+            return f" with status {status}" if status >= 300 else ""
+        onward = _onward(probe, address, location)
+        if onward is None:  # a stranger may ask, and an application must not send the proxy anywhere on his behalf
+            return f" with status {status} to another host, which is not followed"
+        probe = onward
+    raise Failed(f"more than {MOST_HOPS} redirects")
+
+
+def _onward(probe: HttpProbe, address: str, location: str) -> HttpProbe | None:
+    """The question at the end of a redirect; None if that is another host, or no place that can be asked.
+
+    Dialled is the same address: what the host's name stands for elsewhere does not matter.
+    """
+    place = probe.host or address
+    try:
+        here = f"http{'s' if probe.tls else ''}://{f'[{place}]' if ':' in place else place}:{probe.port}{probe.target}"
+        to = urlsplit(urljoin(here, location))
+        if to.scheme not in ("http", "https") or to.hostname != place.lower():
+            return None
+        tls = to.scheme == "https"
+        changed = {
+            "port": to.port or (443 if tls else 80),
+            "tls": tls,
+            "target": to._replace(scheme="", netloc="", fragment="").geturl(),
+        }
+        return msgspec.convert({**msgspec.to_builtins(probe), **changed}, HttpProbe)
+    except ValueError:  # no URL, or nothing that may stand in a request
+        return None
+
+
+async def _once(probe: HttpProbe, address: str) -> tuple[int, str]:
+    """The answer's status, and where it points."""
     reader, writer = await _connect(probe, address)
     try:
         writer.write(b"".join(_request(probe, address)))
-        status = await _answered(reader)
+        return await _answered(reader)
     finally:
         writer.close()
-    if not 200 <= status < 400:
-        raise Failed(f"port {probe.port} answered with status {status}")
-    # A stranger may ask, and an application must not send the proxy anywhere on his behalf.
-    return f" with status {status}, which is not followed" if status >= 300 else ""
 
 
 async def _connect(probe: HttpProbe, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -100,8 +144,8 @@ def _request(probe: HttpProbe, address: str) -> Iterator[bytes]:
     yield b"Connection: close\r\n\r\n"
 
 
-async def _answered(reader: asyncio.StreamReader) -> int:
-    """The final answer's status, once all of it is there that the kubelet waits for."""
+async def _answered(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """The final answer's status and Location, once all of it is there that the kubelet waits for."""
     while True:
         found = _STATUS.fullmatch(await reader.readuntil(b"\n"))
         if found is None:
@@ -111,7 +155,7 @@ async def _answered(reader: asyncio.StreamReader) -> int:
             break
     if status not in (204, 304):
         await _body(reader, fields)
-    return status
+    return status, fields.get(b"location", b"").decode("latin-1")
 
 
 async def _fields(reader: asyncio.StreamReader) -> dict[bytes, bytes]:
