@@ -65,8 +65,8 @@ test-compiled: $(VENV) ## The sidecar's quick tests against the compiled build
 	  COMPILE_SIDEWINDER=1 $(VENV)-compiled/bin/pytest tests/sidecar -q -m "not live and not cluster" -o pythonpath=". operator/src"
 
 .PHONY: test-live
-test-live: $(VENV) ## Real processes, real sockets
-	$(BIN)/pytest -q -m live
+test-live: $(VENV) ## Real processes, real sockets; who needs a second try is told (UNSTEADY)
+	$(BIN)/pytest -q -m live --reruns 1
 
 .PHONY: test
 test: check test-pythons test-compiled test-live test-cluster ## Everything that this machine can run; what it cannot, it names
@@ -92,6 +92,10 @@ crds: $(VENV) ## Write crds/ and docs/reference/ from the resource types and set
 .PHONY: bench-routes
 bench-routes: $(VENV) ## What 10 000 routes cost: one match, and how long a new snapshot holds the loop
 	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/routes.py
+
+.PHONY: bench-authorization
+bench-authorization: $(VENV) ## What 1 000 rules about who may call cost, and lists of 100 000 CIDRs
+	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/authorization.py
 
 .PHONY: bench-discovery
 bench-discovery: $(VENV) ## 1 000 Services, 2 000 sidecars: apply to last acknowledgement, CPU and memory of a replica (as root)

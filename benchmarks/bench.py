@@ -65,16 +65,17 @@ def names(known: dict[str, object]):  # type: ignore[no-untyped-def]
 
 def run(scenario: Scenario, rounds: int, chosen: list[str]) -> list[dict[str, object]]:
     """Every subject in turn, `rounds` times, each round after the same warm-up."""
+    chosen = [name for name in chosen if name in scenario.subjects]
     results: dict[str, list[Round]] = {name: [] for name in chosen}
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, subjects.backends(Path(folder)):
-        running = {name: subjects.start(name, scenario.features, Path(folder)) for name in chosen}
+        running = {name: subjects.start(name, scenario.kind, Path(folder)) for name in chosen}
         try:
             for subject in running.values():
-                scenario.load(subject.url, subject.process, 0.5)
+                scenario.load(subject.url, subject.processes, 0.5)
             for number in range(rounds):
                 for name, subject in running.items():
-                    results[name].append(scenario.load(subject.url, subject.process, scenario.seconds))
+                    results[name].append(scenario.load(subject.url, subject.processes, scenario.seconds))
                     memory[name] = results[name][-1].memory_mb
                     print(f"{scenario.name:12} {number + 1}/{rounds} {name:11} {results[name][-1]}", flush=True)
         finally:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import credentials
+import meshed
 import msgspec
 
 from sidewinder_sidecar import snapshot
@@ -33,20 +35,22 @@ class Subject(NamedTuple):
 
     name: str
     url: str
-    handle: subprocess.Popen[bytes]
+    handles: tuple[subprocess.Popen[bytes], ...]
 
     @property
-    def process(self) -> int:
-        return self.handle.pid
+    def processes(self) -> tuple[int, ...]:
+        return tuple(handle.pid for handle in self.handles)
 
     def stop(self) -> None:
         """End it, and be sure."""
-        self.handle.terminate()
-        try:
-            self.handle.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.handle.kill()
-            self.handle.wait()
+        for handle in self.handles:
+            handle.terminate()
+        for handle in self.handles:
+            try:
+                handle.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                handle.kill()
+                handle.wait()
 
 
 class Ports(NamedTuple):
@@ -104,15 +108,21 @@ def backends(folder: Path) -> Iterator[None]:
     finally:
         _PORTS.pop()
         for handle in handles:
-            Subject("backend", "", handle).stop()
+            Subject("backend", "", (handle,)).stop()
 
 
-def start(name: str, features: bool, folder: Path) -> Subject:
+def start(name: str, kind: str, folder: Path) -> Subject:
     """Start a subject and wait until it accepts; its output is kept in the folder and shown if it fails."""
-    port, kind = free_port(), "features" if features else "plain"
-    handle = SUBJECTS[name](kind, port, folder)
-    ready(handle, port, folder)
-    return Subject(name, f"http://127.0.0.1:{port}", handle)
+    port, handles = free_port(), []
+    if kind == "mtls":  # two proxies: the first is asked, and asks the second
+        following = free_port()
+        places = (("inbound", following, 0), ("outbound", port, following))
+    else:
+        places = ((kind, port, 0),)
+    for part, at, following in places:
+        handles.append(SUBJECTS[name](part, at, folder, following))
+        ready(handles[-1], at, folder)
+    return Subject(name, f"http://127.0.0.1:{port}", tuple(handles))
 
 
 def spawn(
@@ -135,10 +145,20 @@ def ready(handle: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     raise RuntimeError(f"{handle.args} does not listen on port {port}\n{logs}")
 
 
-def fill(template: str, folder: Path, listen: int, ports: Ports) -> str:
+def fill(template: str, folder: Path, listen: int, ports: Ports, following: int = 0) -> str:
     """A configuration file of this run, from a template."""
     text = (PEERS / template).read_text()
-    values = {"listen": str(listen), "backend": str(ports.backend), "sink": str(ports.sink), "folder": str(folder)}
+    values = {
+        "listen": str(listen),
+        "backend": str(ports.backend),
+        "sink": str(ports.sink),
+        "folder": str(folder),
+        "following": str(following),
+    }
+    if "@caller@" in text or "@server@" in text:
+        values |= {who.name: str(credentials.folder(who)) for who in (credentials.CALLER, credentials.SERVER)}
+    if "@jwks@" in text:
+        values["jwks"] = credentials.jwks()
     for key, value in values.items():
         text = text.replace("@" + key + "@", value)
     target = folder / f"{listen}-{template}"
@@ -146,28 +166,28 @@ def fill(template: str, folder: Path, listen: int, ports: Ports) -> str:
     return str(target)
 
 
-def start_envoy(kind: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+def start_envoy(kind: str, port: int, folder: Path, following: int = 0) -> subprocess.Popen[bytes]:
     """One worker, no hot restart, no admin."""
-    config = fill(f"envoy-{kind}.yaml", folder, port, _PORTS[-1])
+    config = fill(f"envoy-{kind}.yaml", folder, port, _PORTS[-1], following)
     binary = envoy() or "envoy"
     return spawn([binary, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error"], folder, "envoy")
 
 
-def start_nginx(kind: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+def start_nginx(kind: str, port: int, folder: Path, following: int = 0) -> subprocess.Popen[bytes]:
     """One worker process, and its master."""
     config = fill(f"nginx-{kind}.conf", folder, port, _PORTS[-1])
     return spawn(["nginx", "-p", str(folder), "-c", config], folder, "nginx")
 
 
-def start_haproxy(kind: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+def start_haproxy(kind: str, port: int, folder: Path, following: int = 0) -> subprocess.Popen[bytes]:
     """One thread."""
     return spawn(["haproxy", "-db", "-f", fill(f"haproxy-{kind}.cfg", folder, port, _PORTS[-1])], folder, "haproxy")
 
 
-def start_sidewinder(kind: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+def start_sidewinder(kind: str, port: int, folder: Path, following: int = 0) -> subprocess.Popen[bytes]:
     """The sidecar as shipped, its configuration from a file."""
     file = folder / f"{port}-snapshot.json"
-    bodies = {name: msgspec.Raw(snapshot.encode(body)) for name, body in mesh(kind == "features", port).items()}
+    bodies = {name: msgspec.Raw(snapshot.encode(body)) for name, body in mesh(kind, port, following).items()}
     file.write_bytes(msgspec.json.encode(bodies))
     environment = {
         "SIDEWINDER_SNAPSHOT": str(file),
@@ -176,14 +196,16 @@ def start_sidewinder(kind: str, port: int, folder: Path) -> subprocess.Popen[byt
         "PYTHONPATH": "",  # what is installed beside the interpreter, never the sources of this tree
         "SIDEWINDER_ACCESS_LOG": "/dev/null" if kind == "features" else "off",
     }
+    if kind in meshed.IDENTITIES:
+        environment["SIDEWINDER_IDENTITY"] = str(credentials.folder(meshed.IDENTITIES[kind]))
     if kind == "features":
         environment["SIDEWINDER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_PORTS[-1].sink}"
     return spawn([str(PYTHON.parent / "sidewinder-sidecar")], folder, "sidewinder", environment)
 
 
-def mesh(features: bool, port: int) -> snapshot.Snapshot:
+def mesh(kind: str, port: int, following: int = 0) -> snapshot.Snapshot:
     """What the other subjects' configurations say, as resources."""
-    ports = _PORTS[-1]
+    ports, features = _PORTS[-1], kind == "features"
     resources: dict[str, snapshot.Resource] = {
         "proxy/self": proxy.ProxySpec(name="bench", namespace="bench", trace_percent=1.0 if features else 0.0),
         "listener/way-in": listeners.ListenerSpec(
@@ -201,7 +223,7 @@ def mesh(features: bool, port: int) -> snapshot.Snapshot:
         resources[f"endpoints/{full}"] = upstreams.EndpointsSpec(name=full, endpoints=(address,))
     rules = feature_rules() if features else plain_rules()
     resources["route/bench/all"] = routes.RouteSpec(name="bench/all", rules=rules)
-    return resources
+    return meshed.change(kind, resources, following)
 
 
 def prefix(path: str, **more: object) -> routes.MatchSpec:

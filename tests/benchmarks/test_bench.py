@@ -1,9 +1,14 @@
 """The benchmark's own parts: what it asks for, what it writes, and that every subject's configuration is one."""
 
 import importlib.util
+import re
+import socket
+import ssl
 import sys
+import threading
 from pathlib import Path
 
+import jwt
 import pytest
 
 from sidewinder_sidecar import snapshot
@@ -69,28 +74,31 @@ def test_a_wrong_scenario_is_refused_with_the_right_ones(bench, monkeypatch, cap
     assert right in capsys.readouterr().err
 
 
-def test_there_are_the_seven_scenarios_and_four_subjects(bench):
-    wanted = ["plain", "features", "connections", "reconnect", "download", "upload", "idle"]
+def test_there_are_the_ten_scenarios_and_four_subjects(bench):
+    wanted = ["plain", "features", "connections", "reconnect", "download", "upload", "idle", "mtls", "mtls-new", "jwt"]
     assert list(bench.SCENARIOS) == wanted
+    assert [name for name, one in bench.SCENARIOS.items() if one.subjects == ("sidewinder", "envoy")] == wanted[-3:]
     assert list(bench.subjects.SUBJECTS) == ["sidewinder", "envoy", "nginx", "haproxy"]
 
 
-@pytest.mark.parametrize("features", [False, True], ids=["plain", "features"])
-def test_the_sidecars_configuration_is_a_snapshot(bench, monkeypatch, features):
+@pytest.mark.parametrize("kind", ["plain", "features", "outbound", "inbound", "jwt"])
+def test_the_sidecars_configuration_is_a_snapshot(bench, monkeypatch, kind):
     monkeypatch.setattr(bench.subjects, "_PORTS", [bench.subjects.Ports(9000, 9001)])
-    found = bench.subjects.mesh(features, 9002)
+    found = bench.subjects.mesh(kind, 9002, 9003)
     for name, body in found.items():
         assert snapshot.decode(name, snapshot.encode(body)) == body
     service = next(body for body in found.values() if isinstance(body, ServiceSpec))
     assert {f"route/{name}" for name in service.routes} <= set(found)
+    assert bool(service.policy) == (kind in ("inbound", "jwt"))
+    assert ("9003" in str(found)) == (kind == "outbound"), "only the hop out asks the hop in"
 
 
 def test_no_template_keeps_a_placeholder(bench, monkeypatch, tmp_path):
     monkeypatch.setattr(bench.subjects, "_PORTS", [bench.subjects.Ports(9000, 9001)])
     for template in sorted(path.name for path in (FOLDER / "peers").iterdir()):
-        text = Path(bench.subjects.fill(template, tmp_path, 9002, bench.subjects.Ports(9000, 9001))).read_text()
-        assert not any(f"@{key}@" in text for key in ("listen", "backend", "sink", "folder")), template
-        assert "9000" in text or "9001" in text
+        text = Path(bench.subjects.fill(template, tmp_path, 9002, bench.subjects.Ports(9000, 9001), 9003)).read_text()
+        assert not re.search(r"@[a-z]+@", text), template
+        assert any(port in text for port in ("9000", "9001", "9003"))
 
 
 def test_wrks_output_is_read_and_a_wrong_answer_is_no_measurement(bench, monkeypatch):
@@ -98,11 +106,49 @@ def test_wrks_output_is_read_and_a_wrong_answer_is_no_measurement(bench, monkeyp
     text = "  50%    1.25ms\n  99%    2.10s\n  2000 requests in 1.00s, 2MB read\n"
     answers = iter([text, text + "  Non-2xx or 3xx responses: 3\n", text + "  Socket errors: connect 0, read 2\n"])
     clock = iter([1.0, 1.1] * 3)
-    monkeypatch.setattr(measure, "cpu_seconds", lambda pid: next(clock))
-    monkeypatch.setattr(measure, "memory_mb", lambda pid: 30.0)
+    monkeypatch.setattr(measure, "cpu_seconds", lambda pids: next(clock))
+    monkeypatch.setattr(measure, "memory_mb", lambda pids: 30.0)
     monkeypatch.setattr(measure.subprocess, "run", lambda *_, **__: type("Done", (), {"stdout": next(answers)}))
-    seen = measure.wrk("http://127.0.0.1:1", 1, 1, 8)
+    seen = measure.wrk("http://127.0.0.1:1", (1,), 1, 8)
     assert (seen.requests, round(seen.cpu_us, 3), seen.p50_ms, seen.p99_ms) == (2000, 50.0, 1.25, 2100.0)
     for _ in range(2):
         with pytest.raises(measure.Broken):
-            measure.wrk("http://127.0.0.1:1", 1, 1, 8)
+            measure.wrk("http://127.0.0.1:1", (1,), 1, 8)
+
+
+def test_a_newcomer_shows_a_certificate_and_takes_nothing_but_the_whole_answer(bench):
+    newcomers, credentials = sys.modules["newcomers"], sys.modules["credentials"]
+    place = credentials.folder(credentials.SERVER)
+    assert (place / "key.pem").stat().st_mode & 0o777 == 0o600
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "certificate.pem", place / "key.pem")
+    context.load_verify_locations(place / "bundle.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["sidewinder/h1"])
+    seen = []
+    bodies = iter([b"k" * 1024, b"k" * 1023])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            for body in bodies:
+                with context.wrap_socket(listening.accept()[0], server_side=True) as talk:
+                    seen.append((talk.getpeercert()["subjectAltName"], talk.selected_alpn_protocol(), talk.recv(4096)))
+                    talk.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        address = listening.getsockname()
+        assert newcomers.one(address) > 0
+        with pytest.raises(sys.modules["measure"].Broken):
+            newcomers.one(address)
+        serving.join(10)
+    assert [(names, alpn) for names, alpn, _ in seen] == [
+        ((("URI", "spiffe://cluster.local/ns/bench/sa/caller"),), "sidewinder/h1")
+    ] * 2
+
+
+def test_the_token_is_one_that_the_keys_verify(bench):
+    credentials = sys.modules["credentials"]
+    (key,) = jwt.PyJWKSet.from_json(credentials.jwks()).keys
+    claims = jwt.decode(credentials.token(), key, ["RS256"], audience=credentials.AUDIENCE, issuer=credentials.ISSUER)
+    assert claims["sub"] == "ada"

@@ -167,6 +167,23 @@ def test_nobody_may_do_everything(documents: list[dict[str, Any]]) -> None:
     assert leases["resourceNames"] == [LEASE]
     secrets = [rule for rule in rules if rule["resources"] == ["secrets"] and rule["verbs"] != ["create"]]
     assert all(rule["resourceNames"] == ["sidewinder-ca"] for rule in secrets)
+    (named,) = the(documents, "ClusterRole", "sidewinder-operator-named")["rules"]
+    assert named == {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "list", "watch"]}
+
+
+@pytest.mark.cluster
+def test_what_policies_name_can_be_kept_to_some_namespaces() -> None:
+    def bindings(*words: str) -> list[tuple[str, str]]:
+        documents = [document for document in yaml.safe_load_all(render(*words)) if document]
+        return [
+            (each["kind"], each["metadata"].get("namespace", ""))
+            for each in documents
+            if each.get("roleRef", {}).get("name") == "sidewinder-operator-named"
+        ]
+
+    assert bindings() == [("ClusterRoleBinding", "")]
+    only = bindings("--set", "policySecrets.namespaces={shop,lab}")
+    assert only == [("RoleBinding", "shop"), ("RoleBinding", "lab")]
 
 
 @pytest.mark.cluster

@@ -77,7 +77,7 @@ def test_a_terminal_shows_the_split_follow_the_manifest() -> None:
         terminal.until(rb"v2 +\D+ 100\.0% +\D+ 100\.0%", after=before, seconds=10)
         before = len(terminal.seen)
         path.write_text("kind: [")
-        terminal.until(rb"canary\.yaml:\d+", after=before, seconds=5)
+        terminal.until(rb"canary\.yaml:\d+", after=before, seconds=15)
         os.write(terminal.master, b"\x03")
         terminal.until(rb"everything that was started is gone")
         assert terminal.process.wait(20) == 0

@@ -120,7 +120,7 @@ def test_an_operator_that_is_away_holds_nobody_back_for_ever(tmp_path: Path) -> 
         proxy.ready()
         hook = Asking(proxy)
         assert hook.outcome() == "late"
-        assert 0.5 <= hook.took < 5
+        assert 0.5 <= hook.took < 10
 
 
 def test_a_job_that_nobody_calls_completes_at_once(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_sidecar_that_has_heard_nothing_yet_ends_when_told(tmp_path: Path) -> 
 
 def test_connections_that_nobody_closes_end_in_time(tmp_path: Path) -> None:
     """A kept-alive one at once, a request that is never answered at the end of the drain time."""
-    with backend() as app, running(tmp_path, LIMIT_DRAIN_SECONDS="1") as (proxy, up):
+    with backend() as app, running(tmp_path, LIMIT_DRAIN_SECONDS="3") as (proxy, up):
         up.publish(told(app.port))
         port = proxy.ready()
         idle = socket.create_connection(("127.0.0.1", port), 5)
@@ -160,10 +160,10 @@ def test_connections_that_nobody_closes_end_in_time(tmp_path: Path) -> None:
         began = time.monotonic()
         proxy.terminate()
         assert idle.recv(1) == b"", "an idle connection ends at once"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3, "not at the end of the drain time"
         assert b"503" in stuck.recv(65536).split(b"\r\n")[0]
         assert proxy.exit() == 0
-        assert 1 <= time.monotonic() - began < 5
+        assert 3 <= time.monotonic() - began < 10
         assert "1 requests and" in proxy.errors.read_text().split("drained in")[1]
         idle.close()
         stuck.close()

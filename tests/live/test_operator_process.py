@@ -73,7 +73,7 @@ def test_it_serves_leads_and_goes_in_good_order(tmp_path: Path) -> None:
                 lease = server.get(objects.LEASES, "sidewinder-operator", "system")
                 assert lease is not None
                 assert lease["spec"]["holderIdentity"].startswith("operator-1-")
-                await eventually(lambda: server.streams >= 10, 15)  # seven reflectors, three of kopf
+                await eventually(lambda: server.streams >= 13, 15)  # ten reflectors, three of kopf
                 process.send_signal(signal.SIGTERM)
                 lines = (await asyncio.wait_for(process.stderr.read(), 15)).splitlines()
                 assert await asyncio.wait_for(process.wait(), 5) == 0

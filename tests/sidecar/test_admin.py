@@ -8,6 +8,7 @@ import uvloop
 
 from sidewinder_sidecar import admin
 from sidewinder_sidecar.admin import Door, Page, answer, configuration, redact
+from sidewinder_sidecar.snapshot.authentication import Credential, CredentialsSpec
 from sidewinder_sidecar.snapshot.filters import FieldValue, RequestHeaders
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec, RuleSpec
@@ -236,3 +237,12 @@ def test_configuration_without_secrets():
 @pytest.mark.parametrize("name", ["Authorization", "cookie", "x-auth-token", "X-Secret", "my-password", "APIKEY"])
 def test_names_that_sound_like_secrets(name):
     assert redact([{"name": name, "value": "x"}]) == [{"name": name, "value": "[redacted]"}]
+
+
+def test_credentials_are_shown_by_name_alone():
+    known = Credential(id="ada", hash="sha256:planted", plain="planted-too", plan="gold", expires=7.0)
+    page = configuration("s", "operator", {"credentials/a/b": CredentialsSpec(name="a/b", credentials=(known,))})
+    shown = "".join(page.body)
+    assert "planted" not in shown
+    (credential,) = json.loads(shown)["resources"]["credentials/a/b"]["credentials"]
+    assert credential == {"id": "ada", "hash": "[redacted]", "plain": "[redacted]", "plan": "gold", "expires": 7.0}

@@ -343,9 +343,23 @@ def test_what_waits_is_cancelled_when_the_caller_goes_and_by_the_deadline():
 def test_more_of_a_body_than_can_be_held_while_a_filter_waits_is_refused():
     scene, _ = waiting_scene()
     caller = scene.ask(b"POST", b"/", length=None, body=None)
-    for _ in range(5):
+    for _ in range(17):
         caller.exchange.on_request_data(b"x" * 16384)
     assert (caller.status, scene.records[0].error) == (413, "body_too_large")
+    scene.check()
+
+
+def test_what_one_read_brought_waits_with_the_request():
+    scene, waits = waiting_scene()
+    caller = scene.ask(b"POST", b"/", length=1_000_000, body=None)
+    caller.exchange.on_request_data(b"x" * 262_144)
+    assert caller.paused
+    waits.calls[0].resume()
+    assert (len(scene.attempt().body), caller.paused) == (262_144, False)
+    caller.exchange.on_request_data(b"x" * (1_000_000 - 262_144))
+    caller.exchange.on_request_end(None)
+    scene.attempt().answer(200, b"")
+    assert (len(scene.attempt().body), caller.status) == (1_000_000, 200)
     scene.check()
 
 

@@ -39,6 +39,7 @@ class FakeApiServer:
         self.bodies: list[tuple[str, str, Any]] = []
         # faults
         self.failing = 0  # a status that everything is answered with
+        self.forbidden = ""  # a plural that nobody may read
         self.token = ""  # the one that is accepted; "" accepts any
         self.tokens: dict[str, dict[str, Any]] = {}  # what TokenReview says of a token, as its status
         self.watch_list = True  # whether sendInitialEvents is known
@@ -144,6 +145,8 @@ class FakeApiServer:
         if found is None:
             return _status(404, "NotFound", request.path)
         key = found["group"], found["plural"]
+        if found["plural"] == self.forbidden:
+            return _status(403, "Forbidden", f"{self.forbidden} is forbidden")
         if request.method == "GET" and found["name"] is None:
             if request.query.get("watch") == "true":
                 return await self._watch(request, key)
@@ -266,7 +269,7 @@ class FakeApiServer:
 
     def _selected(self, request: web.Request, key: Collection) -> list[tuple[tuple[str, str], dict[str, Any]]]:
         there = sorted(self.objects.get(key, {}).items())
-        return [(place, one) for place, one in there if _chosen(request) in ("", place[1])]
+        return [(place, one) for place, one in there if _wants(request, *place)]
 
     def _collection(self, path: str) -> Collection:
         group, _, plural = path.rpartition("/")
@@ -282,7 +285,8 @@ class FakeApiServer:
         seen = copy.deepcopy(body)
         self.log.append((self.version, key, kind, seen))
         for queue, (other, request) in self._open.items():
-            if other == key and announce and _chosen(request) in ("", body["metadata"]["name"]):
+            metadata = body["metadata"]
+            if other == key and announce and _wants(request, metadata.get("namespace", ""), metadata["name"]):
                 queue.put_nowait({"type": kind, "object": seen})
 
 
@@ -297,6 +301,13 @@ def _merged(here: Any, patch: Any) -> Any:
         else:
             base[name] = _merged(base.get(name), value)
     return base
+
+
+def _wants(request: web.Request, namespace: str, name: str) -> bool:
+    """Is it in the namespace and of the name that was asked for?"""
+    found = PATH.match(request.path)
+    space = found["namespace"] if found is not None else None
+    return space in (None, namespace) and _chosen(request) in ("", name)
 
 
 def _chosen(request: web.Request) -> str:

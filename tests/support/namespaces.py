@@ -117,8 +117,8 @@ def capture(pod: Namespace, *more: str) -> None:
 
 # Another user may not read where Python lies: what the proxy needs is loaded before it becomes that user.
 PROGRAM = f"""
-import encodings.idna, os, uvloop
-import sidewinder_sidecar.main.process
+import _strptime, encodings.ascii, encodings.idna, os, uvloop
+import sidewinder_sidecar.filters.mtls, sidewinder_sidecar.identity.watched, sidewinder_sidecar.main.process
 os.setgroups([]); os.setgid({UID}); os.setuid({UID})
 from sidewinder_sidecar.main import main
 main()

@@ -35,6 +35,9 @@ class Transport(FakeTransport):
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
 
+    def get_protocol(self) -> Any:
+        return self.protocol
+
 
 class Redirected:
     """Connections that were redirected to one listener of a scene."""

@@ -84,6 +84,8 @@ BACKEND = {"name": "reviews-v1", "port": 9080}
 REGEX = {"path": {"type": "RegularExpression", "value": "/(?P<id>[0-9]+)"}}
 OTHER = {"path": {"type": "RegularExpression", "value": "/(?P<name>[a-z]+)"}}
 FIRST = "spec.rules[0]"
+ACCESS = "spec.authorization.rules[0]"
+LIST = {"configMapRef": {"name": "lists"}, "key": "office"}
 MATCH = f"{FIRST}.matches[0]"
 
 
@@ -98,6 +100,11 @@ def header(**fields: Any) -> dict[str, Any]:
     """The small route, with one header to add."""
     modifier = {"add": [{"name": "x-a", **fields}]}
     return rule(filters=[{"type": "ResponseHeaderModifier", "responseHeaderModifier": modifier}])
+
+
+def access(**fields: Any) -> dict[str, Any]:
+    """The small policy, with one rule about who may call."""
+    return policy(authorization={"rules": [{"name": "r", "action": "Allow", **fields}]})
 
 
 def spec(raw: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -268,6 +275,34 @@ REFUSALS = (
     Refusal("mesh-with-section", targets({"kind": "Mesh", "sectionName": "a"}), "spec.targetRefs[0].sectionName"),
     Refusal("group", targets({"kind": "Service", "name": "a", "group": "sidewinder.dev"}), "spec.targetRefs[0].group"),
     Refusal("no-section", policy(loadBalancing=None), "spec", "Required"),
+    # who may call what
+    Refusal("authorization-empty", policy(authorization={}), "spec.authorization", "Required"),
+    Refusal("access-of-anybody", access(), ACCESS, "Required"),
+    Refusal("access-from-empty", access(**{"from": [{}]}), f"{ACCESS}.from[0]", "Required"),
+    Refusal("access-to-empty", access(to=[{}]), f"{ACCESS}.to[0]", "Required"),
+    Refusal("access-host-bits", access(**{"from": [{"cidrs": ["10.1.2.3/8"]}]}), f"{ACCESS}.from[0].cidrs[0]"),
+    Refusal("access-no-cidr", access(**{"from": [{"peerCIDRs": ["office"]}]}), f"{ACCESS}.from[0].peerCIDRs[0]"),
+    Refusal("access-mapped", access(**{"from": [{"notCIDRs": ["::ffff:1.2.3.4"]}]}), f"{ACCESS}.from[0].notCIDRs[0]"),
+    Refusal(
+        "access-path",
+        access(to=[{"paths": [{"type": "Exact", "value": "/a/../b"}]}]),
+        f"{ACCESS}.to[0].paths[0].value",
+        cel=False,
+    ),
+    Refusal("access-when-neither", access(when=[{"values": ["a"]}]), f"{ACCESS}.when[0]", "Required"),
+    Refusal(
+        "access-when-both",
+        access(when=[{"claim": "a", "header": "b", "values": ["a"]}]),
+        f"{ACCESS}.when[0]",
+        "Required",
+    ),
+    Refusal("access-when-in-nothing", access(when=[{"claim": "a"}]), f"{ACCESS}.when[0].values"),
+    Refusal(
+        "access-when-exists-in",
+        access(when=[{"claim": "a", "operator": "Exists", "values": ["a"]}]),
+        f"{ACCESS}.when[0].values",
+    ),
+    Refusal("access-when-host", access(when=[{"header": "HOST", "values": ["a"]}]), f"{ACCESS}.when[0].header"),
     Refusal(
         "interval-short",
         policy(retryConstraint={"budget": {"interval": "999ms"}}),
@@ -305,6 +340,9 @@ ACCEPTED = (
     path("PathPrefix", "/a/"),
     path("Exact", "/~user/%41;v=1,2"),
     spec(ROUTE, parentRefs=[{"kind": "Service", "name": "reviews", "port": port} for port in (80, 81)]),
+    policy(authorization={"defaultAction": "Deny"}, loadBalancing=None),
+    access(**{"from": [{"cidrs": ["10.0.0.0/8", "192.0.2.7", "2001:DB8::/32", "::/0"], "notPeerCIDRsFrom": [LIST]}]}),
+    access(when=[{"header": "x-a", "operator": "NotExists"}, {"claim": "a", "operator": "NotIn", "values": ["b"]}]),
     targets({"kind": "Namespace"}),
     targets({"kind": "Mesh"}),
     targets({"kind": "ApiRoute", "name": "reviews", "sectionName": "everyone", "group": "sidewinder.dev"}),

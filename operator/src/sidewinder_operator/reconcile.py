@@ -17,6 +17,7 @@ import msgspec
 from sidewinder_operator.compile.compiler import Compiled, Options, Running, compile_cluster
 from sidewinder_operator.compile.last_good import LastGood
 from sidewinder_operator.compile.project import Projector
+from sidewinder_operator.compile.sections import Kept
 from sidewinder_operator.compile.wreck import Wreck
 from sidewinder_operator.discovery.store import Store
 from sidewinder_operator.problems import Problem
@@ -72,6 +73,7 @@ class Reconciler:
         self.due = False  # it was rung and no turn was done since: what is published is not yet what there is
         self._projector: Projector | None = None  # what the last turn made, to go on from
         self.last_good: LastGood = last_good or {}
+        self._kept: Kept = {}  # what ConfigMaps said when they could last be read: in this process alone
         self.rounds = 0
 
     def ring(self) -> None:
@@ -90,7 +92,9 @@ class Reconciler:
             running=collected.running,
             wrecks=collected.wrecks,
             options=self._options,
+            kept=self._kept,
         )
+        self._kept = compiled.kept
         self._projector = projector = Projector(compiled.mesh, self._projector)
         self.rounds += 1  # before anybody is woken by what is published
         self.due = False

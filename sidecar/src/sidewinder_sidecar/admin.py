@@ -181,12 +181,19 @@ def _configuration(state: str, source: str, resources: dict[str, Resource]) -> I
     yield f'{{"state":{_quoted(state)},"source":{_quoted(source)},"resources":{{'
     for number, name in enumerate(sorted(resources)):
         body = redact(msgspec.json.decode(encode(resources[name])))
+        if name.startswith("credentials/") and isinstance(body, dict):
+            body["credentials"] = [hidden(each) for each in body.get("credentials", ())]
         yield f"{',' if number else ''}\n{_quoted(name)}:{msgspec.json.encode(body).decode()}"
     yield "\n}}\n"
 
 
 def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()
+
+
+def hidden(credential: dict[str, object]) -> dict[str, object]:
+    """Whose it is and until when; neither what is shown to others nor what it could be guessed by."""
+    return {key: REDACTED if key in ("hash", "plain") else value for key, value in credential.items()}
 
 
 def redact(body: object) -> object:

@@ -20,38 +20,35 @@ from sidewinder_sidecar.errors import TABLE, render
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import NAMELESS, NOBODY, WAIT, Call, Reply, Request, Try
 from sidewinder_sidecar.proxy import Proxy
-from sidewinder_sidecar.replay import Replay
+from sidewinder_sidecar.replay import READ, Replay
 from sidewinder_sidecar.rescue import Rescue
 from sidewinder_sidecar.resilience import deadline
-from sidewinder_sidecar.router.route import Route, Share
 from sidewinder_sidecar.telemetry import trace
-from sidewinder_sidecar.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Caller, Peer, Response, Wait
-    from sidewinder_sidecar.plan import Listener
+    from sidewinder_sidecar.plan import Listener, Service
+    from sidewinder_sidecar.router.route import Route, Share
     from sidewinder_sidecar.upstream.endpoint import Endpoint
 
 __all__ = ["Exchange", "Proxy"]
 
 NAME: Final = "sidewinder"  # in Proxy-Status
-PASS_THROUGH: Final = Route("pass-through")  # to where no service is
-OUTSIDE: Final = Share(None)  # its backend is made when it is called
 UNREAD: Final = Request(b"", b"", b"", fields())  # what stands for a request that could not be parsed
 
 
 class Exchange(Rescue):
     """See the module. `begin` starts it, `_finish` ends it, exactly once, whatever happens in between."""
 
-    __slots__ = ("cookie", "plan", "share", "steps")
+    __slots__ = ("callee", "cookie", "steps")
 
     def __init__(self, caller: Caller, proxy: Proxy, listener: str, peer: Peer) -> None:
         self.listener = listener
         self.peer = peer
         self.request = UNREAD
         self.attributes = self.captures = self.route = self.way = self.tries = self.waiting_on = None
-        self.backend = self.service = self.error = self.detail = ""
+        self.backend = self.service = self.error = self.detail = self.decision = ""
         self.parent_id = self.request_id = self.span_id = self.trace_id = b""
         self.sampled = False
         self.replayable = True
@@ -61,9 +58,10 @@ class Exchange(Rescue):
         self.caller = caller
         self.proxy = proxy
         self.plan = proxy.plan
-        self.share: Share | None = None
+        self.callee: Service | None = None
         self.cookie: bytes | None = None
         self.attempt = self.discarding = self.endpoint = self.exact = self.replay = self.slot = None
+        self.guard = self.share = None
         self.target = self.tunnel = None
         self.failed = ()
         self.finished = self.request_ended = False
@@ -99,30 +97,29 @@ class Exchange(Rescue):
             service = listener.known.get(request.authority) or listener.find(request.authority)
         else:
             service = listener.reached.get(to) or listener.reach(to, request.authority)
+        guard = listener.guard
+        if service is not None:
+            self.service, guard = service.name, service.guard
+        if guard is None:
+            return self._enter(listener, service)
+        self.callee, self.guard = service, guard
+        self._walk(iter(guard.filters))
+
+    def _enter(self, listener: Listener, service: Service | None) -> None:
+        """Past the guard: which rule it is, and its filters."""
         if service is None:
             return self._pass_through(listener)
-        self.service = service.name
         self.exact = service.exact
-        tunnels = request.upgrade == b"connect"
+        tunnels = self.request.upgrade == b"connect"
         self.route = self.way = route = listener.tunnel(service) if tunnels else service.match(self)
         if route is None:
             return self._fail("no_route", f"no rule of {service.name} matches the request")
-        if (limit := route.request_timeout) is not None and now + limit < self.deadline:
-            self.deadline = now + limit
+        if (limit := route.request_timeout) is not None and self.started + limit < self.deadline:
+            self.deadline = self.started + limit
         self._walk(iter(route.filters))
 
-    def _pass_through(self, listener: Listener) -> None:
-        """No service owns the authority: dial it as it is, where that is allowed."""
-        to = listener.outside(self.request, self.peer, self.plan.listeners)
-        if isinstance(to, Reply):
-            return self._reply(to)
-        if (target := self.proxy.fleet.dial(*to)) is None:
-            return self._fail("overloaded", "too many hosts that no service owns are in use")
-        self.route = self.way = PASS_THROUGH
-        self.target, self.share, self.backend = target, OUTSIDE, target.service
-        self._first_try()
-
-    # 2. Filters: one walk over the rule's, one over the chosen backend's. The iterator is the continuation.
+    # 2. Filters: a walk over the guard's, one over the rule's, one over the chosen backend's. The iterator is the
+    # continuation.
 
     def _walk(self, steps: Iterator[Callable[[Call], Reply | Wait | None]]) -> None:
         for apply in steps:
@@ -132,7 +129,9 @@ class Exchange(Rescue):
                 self.steps = steps
                 self.caller.pause()
                 return self._look_again()
-        if self.share is None:
+        if self.way is None:
+            self._enter(self.plan.listeners[self.listener], self.callee)
+        elif self.share is None:
             self._choose()
         else:
             self._first_try()
@@ -213,7 +212,7 @@ class Exchange(Rescue):
             return
         self.bytes_in += len(data)
         if self.attempt is None and self.replay is None and self.tunnel is None:
-            self.replay = Replay()  # a filter waits, or the way is being chosen
+            self.replay = Replay(READ)  # a filter waits, or the way is being chosen
         if self.replay is not None and not self.replay.keep(data):
             self.replay = None
             self.replayable = False
@@ -227,6 +226,8 @@ class Exchange(Rescue):
         if self.finished:
             return
         self.request_ended = True
+        if trailers is not None and self.guard is not None and self.guard.spec.authentication:
+            trailers = None  # some applications take them for headers, and headers that say who calls are the proxy's
         if self.replay is not None:
             self.replay.end(trailers)
         if self.attempt is not None:
@@ -269,6 +270,8 @@ class Exchange(Rescue):
         self.status = response.status
         if share.response_filters or route.response_filters or self.cookie is not None:
             self._edit(response, (*share.response_filters, *route.response_filters))
+        if self.guard is not None:
+            self._guard_answer(self.guard, response)
         self.caller.send_head(response, body)
         self.first_byte = self.proxy.clock()
         if body is not None:
@@ -309,24 +312,6 @@ class Exchange(Rescue):
         if self.attempt is not None:
             self.attempt.resume()
 
-    def on_tunnel(self, response: Response) -> None:
-        """Both sides speak something else from here on. Only idleness ends it."""
-        self._safely(self._open_tunnel, response)
-
-    def _open_tunnel(self, response: Response) -> None:
-        route, share = self.way, self.share
-        assert route is not None
-        assert share is not None
-        self.status = response.status
-        self._edit(response, (*share.response_filters, *route.response_filters))
-        self.tunnel = Tunnel(self.proxy.limits.tunnel_idle_seconds)
-        self.request_ended = False
-        self.replay = None
-        self.deadline = self.try_ends = inf
-        self._look_again()
-        self.first_byte = self.proxy.clock()
-        self.caller.open_tunnel(response)
-
     # 6. The end: an answer of our own, a caller that went away, a bug. `_finish` is behind all of them.
 
     def refuse(self, error: str, detail: str, request: Request | None) -> None:
@@ -361,9 +346,14 @@ class Exchange(Rescue):
 
     def _reply(self, reply: Reply) -> None:
         self.status, self.error, self.detail = reply.status, reply.error, reply.detail
+        if reply.decision:
+            self.decision = reply.decision
         response, body = render(reply, self.request, NAME)
         if not reply.error and self.way is not None:
-            self._edit(response, self.way.response_filters)
+            own = self.share.response_filters if self.share is not None else ()
+            self._edit(response, (*own, *self.way.response_filters))
+        if self.guard is not None:
+            self._guard_answer(self.guard, response)
         self.caller.send_head(response, body)
         self.first_byte = self.proxy.clock()
         self.bytes_out = len(body)

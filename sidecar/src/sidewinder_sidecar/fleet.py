@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
+from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, EndpointsSpec
 from sidewinder_sidecar.upstream.backend import Backend, Key
 
@@ -49,13 +50,14 @@ class Wanted:
 
 
 class Fleet:
-    """`make` builds an endpoint; it must not connect before it is asked to open."""
+    """`make` builds an endpoint; it must not connect before it is asked to open. `means` is for policies."""
 
-    __slots__ = ("_gone", "_leaving", "_outside", "_ready", "backends", "make", "wheel")
+    __slots__ = ("_gone", "_leaving", "_outside", "_ready", "backends", "make", "means", "wheel")
 
     def __init__(self, wheel: Wheel, make: MakeEndpoint) -> None:
         self.wheel = wheel
         self.make = make
+        self.means = Means()
         self.backends: dict[str, Backend] = {}
         self._outside: OrderedDict[tuple[str, int], tuple[Backend, float]] = OrderedDict()  # least recently used first
         # what `change` has found out for `adopt`: the backends by name, and those that are gone

@@ -17,16 +17,24 @@ NAMELESS: Final = ("", 0)
 class Peer:
     """Who is on the other end of a downstream connection; made once per connection."""
 
-    __slots__ = ("address", "destination", "encoded", "identity", "port", "secure")
+    __slots__ = ("address", "client", "decision", "destination", "encoded", "expires", "identity", "port", "secure")
 
     def __init__(self, address: str = "", port: int = 0, secure: bool = False, identity: str = "") -> None:
-        self.address = address  # IP literal, "" for a Unix socket
+        self.address = address  # of the socket's other end: IP literal, "" for a Unix socket
         self.port = port
         self.secure = secure  # TLS
         self.identity = identity  # SPIFFE ID, once there is mTLS
-        self.encoded = address.encode()
+        self.expires = 0.0  # when the certificate of that identity ends; 0.0: there is none
+        self.client = address  # who is behind that end, by PROXY protocol; without it the same
+        self.encoded = address.encode()  # of `client`: what the upstream and the log are told
+        self.decision = ""  # as in Call: what let a connection pass that is relayed
         # Where a redirected connection wanted to go; None: the listener is not transparent, NAMELESS: nobody knows.
         self.destination: tuple[str, int] | None = None
+
+    def stands_for(self, client: str) -> None:
+        """What a PROXY protocol header says: the other end only passes on what `client` sends."""
+        self.client = client
+        self.encoded = client.encode()
 
     def __repr__(self) -> str:
         return f"<Peer {self.address}:{self.port}{' ' + self.identity if self.identity else ''}>"
@@ -39,8 +47,8 @@ class Relayed:
     """
 
     __slots__ = (
-        "address", "backend", "bytes_in", "bytes_out", "connected", "detail", "ended", "error", "host", "listener",
-        "peer", "protocol", "retries", "service", "started",
+        "address", "backend", "bytes_in", "bytes_out", "connected", "decision", "detail", "ended", "error", "host",
+        "listener", "peer", "protocol", "retries", "service", "started",
     )  # fmt: skip
 
     def __init__(self, listener: str, peer: Peer, started: float) -> None:
@@ -59,6 +67,7 @@ class Relayed:
         self.retries = 0  # endpoints that could not be connected to before another was tried
         self.error = ""  # key of errors.TABLE, "" when both sides ended by themselves
         self.detail = ""
+        self.decision = ""  # as in Call
 
 
 class Request:
@@ -126,9 +135,10 @@ class Reply:
     `error` is a key of errors.TABLE or "" for an answer that is no refusal (redirect, direct response); `detail` is
     for a
     person and goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
+    `decision` is the policy's rule that wants this, for the access log and for nobody else.
     """
 
-    __slots__ = ("body", "detail", "error", "fields", "status")
+    __slots__ = ("body", "decision", "detail", "error", "fields", "status")
 
     def __init__(
         self,
@@ -137,12 +147,14 @@ class Reply:
         detail: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
         body: bytes | None = None,
+        decision: str = "",
     ) -> None:
         self.status = status
         self.error = error
         self.detail = detail
         self.fields = fields
         self.body = body
+        self.decision = decision
 
     def __repr__(self) -> str:
         return f"<Reply {self.status} {self.error}>"
@@ -213,6 +225,7 @@ class Call:
         "attributes",  # dict[str, Any] | None: what filters tell each other (claims, plan); None until used
         "backend",  # str: the backend's service name, "" before one was chosen
         "captures",  # dict[str, str] | None: named groups of the path's regular expression
+        "decision",  # str: "<ns>/<policy>/<rule or provider>" that let pass or refused; "" if none was asked
         "route",  # CallRoute | None
         "service",  # str: the service that was called, "" if none
         # trace: hex bytes; sampled says whether spans are made
@@ -245,6 +258,7 @@ class Call:
     attributes: dict[str, Any] | None
     backend: str
     captures: dict[str, str] | None
+    decision: str
     route: CallRoute | None
     service: str
     parent_id: bytes

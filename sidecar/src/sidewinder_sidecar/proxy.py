@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.plan import Plan
+from sidewinder_sidecar.telemetry.callers import Callers
+from sidewinder_sidecar.tls.keyring import Keyring
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fleet import Fleet
@@ -42,8 +44,8 @@ class Proxy:
     """`adopt` swaps the plan; draining waits until `running` is empty. `bugs` counts what should never happen."""
 
     __slots__ = (
-        "bugs", "clock", "draining", "fetch", "fleet", "limits", "plan", "record", "record_relayed", "running",
-        "traces", "wheel",
+        "bugs", "callers", "clock", "draining", "fetch", "fleet", "keyring", "limits", "plan", "record",
+        "record_relayed", "running", "traces", "wheel",
     )  # fmt: skip
 
     def __init__(self, fleet: Fleet, wheel: Wheel, record: Callable[[Call], None], limits: Limits) -> None:
@@ -59,6 +61,8 @@ class Proxy:
         self.draining = False
         self.running: set[Running] = set()
         self.bugs = 0
+        self.callers = Callers()  # of inbound ports
+        self.keyring = Keyring()  # who we are to other proxies; empty: nobody
 
     def adopt(self, plan: Plan) -> None:
         """From here on new exchanges use `plan`. One step: no request sees half of it."""

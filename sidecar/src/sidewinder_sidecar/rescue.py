@@ -17,17 +17,22 @@ from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure, Reply
 from sidewinder_sidecar.replay import BOUND, Replay
 from sidewinder_sidecar.resilience import deadline
 from sidewinder_sidecar.resilience.retry import STALE, is_stale
+from sidewinder_sidecar.router.route import Route, Share
+from sidewinder_sidecar.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Attempt, Caller, Response
+    from sidewinder_sidecar.plan import Guard, Listener, Plan
     from sidewinder_sidecar.proxy import Proxy
-    from sidewinder_sidecar.router.route import Route
-    from sidewinder_sidecar.tunnel import Tunnel
+    from sidewinder_sidecar.router.route import ResponseFilter
     from sidewinder_sidecar.upstream.backend import Backend
     from sidewinder_sidecar.upstream.endpoint import Endpoint
     from sidewinder_sidecar.wheel import Slot
 
 MOST_DISCARDED: Final = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
+
+PASS_THROUGH: Final = Route("pass-through")  # to where no service is
+OUTSIDE: Final = Share(None)  # its backend is made when it is called
 
 UNREACHED: Final = b"x-sidewinder-unreached"  # the mark, see below
 
@@ -44,7 +49,10 @@ class Rescue(Call):
         "discarding",  # a try whose answer is read and thrown away, because it is retried
         "endpoint",
         "exact",  # a headless Service's own backend
+        "guard",  # what callers must meet here; None: nothing
+        "plan",
         "proxy",
+        "share",
         "target",
         "way",  # the route again, with all that only the data path knows of it
         # where it stands
@@ -69,8 +77,11 @@ class Rescue(Call):
     endpoint: Endpoint | None
     exact: Backend | None
     failed: tuple[Endpoint, ...]
+    guard: Guard | None
+    plan: Plan
     proxy: Proxy
     replay: Replay | None
+    share: Share | None
     slot: Slot | None
     target: Backend | None
     way: Route | None
@@ -88,6 +99,15 @@ class Rescue(Call):
         raise NotImplementedError
 
     def _fail(self, error: str, detail: str = "") -> None:
+        raise NotImplementedError
+
+    def _reply(self, reply: Reply) -> None:
+        raise NotImplementedError
+
+    def _first_try(self) -> None:
+        raise NotImplementedError
+
+    def _edit(self, response: Response, filters: tuple[ResponseFilter, ...]) -> None:
         raise NotImplementedError
 
     # A try is over, or its answer is not wanted.
@@ -168,7 +188,7 @@ class Rescue(Call):
 
         Only then, or the try would be told that nothing has come yet, and send its head alone.
         """
-        if self.finished or not self._keeps_body():
+        if self.finished or not self._keeps_body() or (self.replay is not None and not self.replay.fits()):
             self.replay = None
         elif self.replay is None:
             self.replay = Replay()
@@ -238,6 +258,43 @@ class Rescue(Call):
         if self.tries:
             last = self.tries[-1]
             last.ended, last.status, last.error = self.proxy.clock(), status, error
+
+    # Ways that few requests take: to where no service is, past a guard, into a tunnel.
+
+    def _pass_through(self, listener: Listener) -> None:
+        """No service owns the authority: dial it as it is, where that is allowed."""
+        to = listener.outside(self.request, self.peer, self.plan.listeners)
+        if isinstance(to, Reply):
+            return self._reply(to)
+        if (target := self.proxy.fleet.dial(*to)) is None:
+            return self._fail("overloaded", "too many hosts that no service owns are in use")
+        self.route = self.way = PASS_THROUGH
+        self.target, self.share, self.backend = target, OUTSIDE, target.service
+        self._first_try()
+
+    def _guard_answer(self, guard: Guard, response: Response) -> None:
+        for apply in guard.response_filters:
+            apply(self, response)
+
+    def on_tunnel(self, response: Response) -> None:
+        """Both sides speak something else from here on. Only idleness ends it."""
+        self._safely(self._open_tunnel, response)
+
+    def _open_tunnel(self, response: Response) -> None:
+        route, share = self.way, self.share
+        assert route is not None
+        assert share is not None
+        self.status = response.status
+        self._edit(response, (*share.response_filters, *route.response_filters))
+        if self.guard is not None:
+            self._guard_answer(self.guard, response)
+        self.tunnel = Tunnel(self.proxy.limits.tunnel_idle_seconds)
+        self.request_ended = False
+        self.replay = None
+        self.deadline = self.try_ends = inf
+        self._look_again()
+        self.first_byte = self.proxy.clock()
+        self.caller.open_tunnel(response)
 
     # Time.
 

@@ -1,8 +1,7 @@
 """Static settings of one proxy process, from the environment: read once by main, before anything listens.
 
 `read` collects every mistake instead of stopping at the first; `reference` writes docs/reference/settings.md from the
-same
-structs, so that text, bound and default cannot drift apart: `python -m sidewinder_sidecar.settings > docs/…`.
+same structs, so that text, bound and default cannot drift apart: `python -m sidewinder_sidecar.settings > docs/…`.
 """
 
 from __future__ import annotations
@@ -59,8 +58,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             "so that no request meets a connection that is being closed."
         ),
     ] = 4.0
+    handshake_seconds: Annotated[
+        Seconds, Meta(description="TLS with another proxy: two round trips, lost packets.")
+    ] = 5.0
+    handshakes: Annotated[Count, Meta(description="TLS handshakes of callers at a time: 1 ms and 30 KB each.")] = 512
     connections: Annotated[
-        Count, Meta(description="Connections of callers, per process. 25 KB each over TLS is 100 MB.")
+        Count, Meta(description="Connections of callers, per process. 42 KB each over mutual TLS is 172 MB.")
     ] = 4096
     pipelined: Annotated[
         int, Meta(ge=1, le=1000, description="Requests waiting on one connection before reading stops.")
@@ -95,8 +98,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     identity: Annotated[
         Path,
         Meta(
-            description="Folder of the certificate and its key, written at enrolment and used again after a restart. "
-            "Needed where SIDEWINDER_DISCOVERY is `https:`."
+            description="Folder of the certificate and its key, `certificate.pem` and `key.pem`: written at enrolment "
+            "and used again after a restart. Needed where SIDEWINDER_DISCOVERY is `https:`. Without SIDEWINDER_TOKEN "
+            "nobody enrols: somebody else writes them, and they are read again when they change."
         ),
     ] = ""
     token: Annotated[
@@ -109,8 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Annotated[
         Path,
         Meta(
-            description="PEM file with the roots that the operator is verified against; read again when it changes. "
-            "Needed like SIDEWINDER_IDENTITY."
+            description="PEM file with the roots that the operator and other proxies are verified against; read again "
+            "when it changes. Needed where SIDEWINDER_DISCOVERY is `https:`; else `bundle.pem` in SIDEWINDER_IDENTITY."
         ),
     ] = ""
     pod_name: Annotated[

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidewinder_sidecar.compiled import mypyc_attr
 
@@ -33,11 +33,21 @@ CLOSING: Final = 1
 LOST: Final = 2
 
 
+class Watcher(Protocol):
+    """Knows connections that are open."""
+
+    def forget(self, line: Any) -> None: ...
+    def pass_on(self, line: Any, heir: Any) -> None: ...  # another connection goes on with its transport
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Wire:
     """One connection. An asyncio.Protocol, but not by descent: a class that stands alone compiles to a C struct."""
 
-    __slots__ = ("_burst", "_settling", "_slot", "limits", "room", "said_eof", "secure", "transport", "wheel", "wired")
+    __slots__ = (
+        "_burst", "_settling", "_slot", "halves", "limits", "room", "said_eof", "secure", "transport", "watcher",
+        "wheel", "wired",
+    )  # fmt: skip
 
     def __init__(self, wheel: Wheel, limits: Limits) -> None:
         self.wheel = wheel
@@ -47,6 +57,8 @@ class Wire:
         self.room = True  # whether the peer takes what is written
         self.said_eof = False
         self.secure = False
+        self.halves = True  # whether an end can be said for one direction alone
+        self.watcher: Watcher | None = None  # who minds it as long as it is open
         self._burst = 0
         self._settling = False
         self._slot: Slot | None = None
@@ -72,6 +84,7 @@ class Wire:
         self.wired = OPEN
         self.secure = transport.get_extra_info("sslcontext") is not None
         if self.secure:
+            self.halves = transport.get_extra_info("sidewinder.frames") is not None
             self.transport.set_write_buffer_limits(BURST // 4)  # TCP's; uvloop's for TLS is 512 KiB
         self.on_open()
 
@@ -79,6 +92,8 @@ class Wire:
         self.sleep()
         self.wired = LOST
         self.room = False
+        if self.watcher is not None:
+            self.watcher.forget(self)
         self.on_lost(exc)
 
     def pause_writing(self) -> None:
@@ -146,7 +161,7 @@ class Wire:
         """
         if self.wired != OPEN:
             return
-        if self.secure:
+        if not self.halves:
             self.close()  # TLS has no half-close
             return
         self.wired = CLOSING
@@ -160,7 +175,7 @@ class Wire:
         if self.wired != OPEN or self.said_eof:
             return
         self.said_eof = True
-        if self.secure:
+        if not self.halves:
             self.close()
         else:
             self.transport.write_eof()

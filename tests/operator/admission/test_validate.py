@@ -84,3 +84,22 @@ def test_the_cluster_is_not_changed_by_being_asked():
     cluster = gather([read(SERVICE).found])
     against(cluster, read(ROUTE).found, Options())
     assert cluster.routes == {}
+
+
+POLICY = yaml.safe_load("""
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiPolicy
+metadata: {name: keys, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: reviews}]
+  authentication: {providers: [{name: keys, type: APIKey, apiKey: {secretRef: {name: keys}}}]}
+""")
+
+
+def test_a_secret_that_nobody_has_named_yet_is_not_said_to_be_missing() -> None:
+    """A replica reads it when the policy is there: whether it exists cannot be known before."""
+    policy, service = read(POLICY).found, read(SERVICE).found
+    assert policy is not None
+    assert service is not None
+    assert against(gather([service]), policy, Options()) == []
+    assert [problem.reason for problem in against(Cluster(), policy, Options())] == ["TargetNotFound"]

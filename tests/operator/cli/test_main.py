@@ -16,7 +16,20 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["up"], ["validate"], ["status"], ["check"], ["identity"], ["version"]], ids=" ".join
+    "command",
+    [
+        [],
+        ["up"],
+        ["validate"],
+        ["status"],
+        ["check"],
+        ["identity"],
+        ["tls"],
+        ["authz"],
+        ["authz", "check"],
+        ["version"],
+    ],
+    ids=" ".join,
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
@@ -53,5 +66,11 @@ def test_identity_wants_a_pod_and_kubectl(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "Missing argument 'POD'" in result.output
     result = CliRunner().invoke(main, ["identity", "reviews-1"], env={"PATH": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "kubectl is not on the PATH" in result.output
+
+
+def test_tls_of_nobody_asks_the_cluster(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["tls", "reviews", "--state", str(tmp_path)], env={"PATH": str(tmp_path)})
     assert result.exit_code == 1
     assert "kubectl is not on the PATH" in result.output

@@ -52,9 +52,11 @@ def _annotated(name: str) -> Callable[[ApiPolicy], Any]:
     return lambda policy: policy.metadata.annotations.get(f"test/{name}")
 
 
-def _number(written: str, _: object) -> Built:
+def _number(written: str, *_: object) -> Built:
     if written.isdigit():
         return int(written), ()
+    if written.endswith("?"):
+        return int(written[:-1]), (Fault("value", "Invalid", f"half of {written} is no number"),)
     return None, (Fault("value", "Invalid", f"{written} is no number"),)
 
 
@@ -69,7 +71,7 @@ SERVICE = """
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
-spec: {ports: [{name: http, port: 80}]}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
 ---
 apiVersion: sidewinder.dev/v1alpha1
 kind: ApiRoute
@@ -280,3 +282,11 @@ def test_statuses_tell_the_winner_on_each_target() -> None:
     result = compiled(found=found)
     status = statuses(found.cluster, result)[Reference("ApiPolicy", "shop", "b")]
     assert [part.conditions[0].reason for part in status.parts] == ["Conflicted", "TargetNotFound"]
+
+
+def test_a_fault_of_a_section_that_holds_all_the_same_is_a_warning() -> None:
+    result = compiled(policy("a", "{kind: Service, name: web}", lock="7?"))
+    (problem,) = told(result, "lock")
+    assert (problem.field, problem.reason, problem.severity) == ("spec.lock.value", "Invalid", "Warning")
+    (applied,) = result.attachments.effective(LOCK, PORT)
+    assert (applied.value, applied.closed) == (7, "")

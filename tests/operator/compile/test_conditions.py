@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from sidewinder_operator.compile.compiler import compile_cluster
 from sidewinder_operator.compile.conditions import LONGEST_MESSAGE, Condition, Status, statuses
+from sidewinder_operator.compile.keys import wanted
 from sidewinder_operator.problems import Problem, Reference
+from sidewinder_operator.resources.keys import Fetched
 from tests.support.clusters import Given, given
 
 SERVICE = """
@@ -46,6 +50,24 @@ def test_a_missing_parent_counts_for_that_parent_and_a_missing_backend_for_all()
     ]
     assert found.observed_generation == 5
     assert not found.stale
+
+
+def test_keys_that_cannot_be_had_are_a_condition_of_the_policy_that_is_accepted() -> None:
+    text = """
+    apiVersion: sidewinder.dev/v1alpha1
+    kind: ApiPolicy
+    metadata: {name: web, namespace: shop}
+    spec:
+      targetRefs: [{kind: Namespace}]
+      authentication: {providers: [{name: idp, type: JWT, jwt: {issuer: "https://idp.example"}}]}
+    """
+    found = given(text)
+    assert summary(status(found, "ApiPolicy").conditions) == [GOOD[0]]
+    (name,) = wanted(found.cluster)
+    away = found._replace(cluster=msgspec.structs.replace(found.cluster, keys={name: Fetched(problem="it is away")}))
+    told = status(away, "ApiPolicy").conditions
+    assert summary(told) == [GOOD[0], ("ResolvedRefs", "False", "KeysUnavailable")]
+    assert "it is away" in told[1].message
 
 
 def test_references_are_echoed_as_written() -> None:

@@ -8,6 +8,7 @@ from msgspec import convert
 from sidewinder_operator.compile.filters import ANSWERS, filters
 from sidewinder_operator.resources.filters import FILTERS, Filter
 from sidewinder_sidecar.snapshot.filters import (
+    Cors,
     DirectResponse,
     FieldValue,
     FilterSpec,
@@ -19,6 +20,7 @@ from sidewinder_sidecar.snapshot.filters import (
     Rewrite,
     TemplatePath,
 )
+from sidewinder_sidecar.snapshot.policies import CorsSpec
 
 CASES: list[tuple[dict[str, object], FilterSpec]] = [
     (
@@ -31,6 +33,10 @@ CASES: list[tuple[dict[str, object], FilterSpec]] = [
     (
         {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "A", "value": "1"}]}},
         ResponseHeaders(add=(FieldValue("A", "1"),)),
+    ),
+    (
+        {"type": "CORS", "cors": {"allowOrigins": ["https://shop.example:443"], "allowMethods": ["PUT"]}},
+        Cors(CorsSpec(allow_origins=("https://shop.example",), allow_methods=("PUT",))),
     ),
     ({"type": "RequestRedirect", "requestRedirect": {}}, Redirect()),
     (

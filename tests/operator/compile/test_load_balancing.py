@@ -13,7 +13,7 @@ from sidewinder_operator.resources.load_balancing import LoadBalancing
 @pytest.mark.parametrize("algorithm", ["RoundRobin", "LeastRequest"])
 def test_what_is_written_is_meant(algorithm: str) -> None:
     written = LoadBalancing(type=algorithm)  # type: ignore[arg-type]
-    assert build(written, Cluster()) == (MeshLoadBalancing(algorithm=algorithm), ())  # type: ignore[arg-type]
+    assert build(written, Cluster(), "shop") == (MeshLoadBalancing(algorithm=algorithm), ())  # type: ignore[arg-type]
 
 
 def test_it_acts_in_the_callers_proxy() -> None:

@@ -13,13 +13,13 @@ def test_times_become_seconds() -> None:
     written = RetryConstraint(
         budget=RetryBudget(percent=7, interval="1m30s"), min_retry_rate=RetryRate(count=3, interval="1500ms")
     )
-    meant, faults = build(written, Cluster())
+    meant, faults = build(written, Cluster(), "shop")
     assert meant == MeshRetryConstraint(percent=7, interval=90.0, min_count=3, min_interval=1.5)
     assert faults == ()
 
 
 def test_an_empty_section_means_what_no_section_means() -> None:
-    meant, _ = build(RetryConstraint(), Cluster())
+    meant, _ = build(RetryConstraint(), Cluster(), "shop")
     assert (meant.percent, meant.interval, meant.min_count, meant.min_interval) == (
         BudgetSpec().percent,
         BudgetSpec().interval,

@@ -39,7 +39,7 @@ class Least(Replacing, frozen=True, kw_only=True):
 
 
 def _row(kind: type[Section]) -> Row:
-    return Row("x", kind, lambda _: None, lambda written, _: (written, ()), min)
+    return Row("x", kind, lambda _: None, lambda written, *_: (written, ()), min)
 
 
 def _attached(*levels: tuple[Scope, Any]) -> Attachments:

@@ -14,7 +14,7 @@ MANIFESTS = """
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop}
-spec: {ports: [{name: http, port: 80}, {name: alt, port: 81}]}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}, {name: alt, port: 81}]}
 ---
 apiVersion: sidewinder.dev/v1alpha1
 kind: ApiRoute
@@ -48,7 +48,8 @@ def targets() -> Targets:
 )
 def test_what_is_there_is_found(targets: Targets, namespace: str, ref: TargetRef, scope: Scope) -> None:
     assert locate(targets, namespace, ref) == scope
-    assert all(refusal(targets, row, scope) is None for row in ROWS)
+    standing = [row for row in ROWS if row.client or scope.kind != "ApiRoute"]
+    assert all(refusal(targets, row, scope) is None for row in standing)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,26 @@ def test_what_is_not_there_is_told(targets: Targets, namespace: str, ref: Target
     fault = locate(targets, namespace, ref)
     assert isinstance(fault, Fault)
     assert (fault.field, fault.reason) == (field, "TargetNotFound")
+
+
+NOBODY = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {%s}
+"""
+
+
+@pytest.mark.parametrize(
+    "spec", ["ports: [{port: 80}]", "type: ExternalName, externalName: db.example.com, selector: {app: web}"]
+)
+def test_a_server_section_where_nobody_would_enforce_it_is_refused(spec: str) -> None:
+    """It would look as if something were protected."""
+    found = survey(given(NOBODY % spec).cluster, "system")
+    scope = Scope("Service", "shop", "web")
+    for row in ROWS:
+        fault = refusal(found, row, scope)
+        assert (fault is None) == row.client, row.name
+        if fault is not None:
+            assert (fault.field, fault.reason) == ("name", "Invalid")
+            assert f"nobody enforces {row.name}" in fault.message

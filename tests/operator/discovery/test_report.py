@@ -31,7 +31,7 @@ def test_a_pods_state_comes_over_whole() -> None:
     why = Rejection(versions={"route/a": "1"}, resource="route/a", field="rules", why="no")
     having = Having(
         epoch=7, versions={"route/b": "2"}, rejections={"uid": why}, build="1.2", wants=("reviews.shop",),
-        trusts=("0123456789abcdef",), renewed=True,
+        trusts=("0123456789abcdef",), renewed=True, until=1_700_000_000,
     )  # fmt: skip
     assert told(reading, writing.line("a", having)) == ("a", having)
     again = writing.line("a", having)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_a_client_gets_its_own_picture_and_its_ack_counts() -> None:
             wire.close()
             await site.until(lambda: not site.discovery.clients)
             assert not site.acks.current("a"), "what a client has is not known once it is gone"
+
+    run(test)
+
+
+@pytest.mark.parametrize(("left", "expected"), [(None, 0), (3600.0, 3600)])
+def test_when_the_certificate_of_a_stream_ends_is_known(left: float | None, expected: int) -> None:
+    async def test() -> None:
+        began = time.time() if expected else 0
+        async with serving(lasting=lambda request: left) as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            wire = await Wire.open(site.path("a"))
+            await wire.apply()
+            await site.until(lambda: site.acks.current("a"))
+            assert abs(site.acks.having["a"].until - began - expected) <= 20  # a busy machine, within `run`'s patience
+            wire.close()
 
     run(test)
 

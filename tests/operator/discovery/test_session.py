@@ -410,6 +410,15 @@ TestConverges = Converges.TestCase
 TestConverges.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
+def test_what_the_client_doubts_and_has_is_handed_on() -> None:
+    doubted: list[tuple[str, ...]] = []
+    session = Session(doubted=doubted.append)
+    session.receive(stream.Greeting(stream.Hello(has={"keys/idp": "1"})))
+    session.receive(stream.Stale(("keys/idp", "keys/unheard-of")))
+    session.receive(stream.Stale(("keys/unheard-of",)))
+    assert doubted == [("keys/idp",)]
+
+
 def test_whom_the_client_trusts_is_remembered() -> None:
     session = Session()
     session.receive(stream.Greeting(stream.Hello()))

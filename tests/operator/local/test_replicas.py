@@ -17,6 +17,7 @@ from sidewinder_operator.local.children import Nursery, Tone
 from sidewinder_operator.local.ports import Ports
 from sidewinder_operator.local.replicas import Replicas, Surroundings, Wanted
 from sidewinder_operator.local.sidecars import Telling
+from sidewinder_operator.mesh.workloads import Replica
 from sidewinder_operator.resources.meta import ObjectMeta
 from sidewinder_operator.resources.workload import Environment, HTTPProbe, LocalProcess, LocalProcessSpec, Readiness
 
@@ -65,6 +66,8 @@ class World:
                 settled=self.settled,
                 open_socket=lambda workload: self.events.append(f"open {workload}") or folder / "x.sock",  # type: ignore[func-returns-value]
                 close_socket=self.close_socket,
+                identify=self.identify,
+                forget=lambda identity: self.events.append(f"forget {identity.name}"),
             )
         )
 
@@ -76,6 +79,10 @@ class World:
 
     async def settled(self) -> None:
         self.events.append("settled")
+
+    def identify(self, replica: Replica, socket: Path) -> Path:
+        self.events.append(f"identify {replica.id} {replica.service_account}")
+        return socket.with_name(f"{replica.name}-{replica.index}.identity")
 
     async def close_socket(self, workload: str) -> None:
         self.events.append(f"close {workload}")
@@ -108,6 +115,8 @@ def run(test: Callable[[World], Awaitable[None]], tmp_path: Path, monkeypatch: p
         assert repr(world.ports) == "<Ports []>", "every port is given back"
         opened = sorted(event[5:] for event in world.events if event.startswith("open "))
         assert opened == sorted(event[6:] for event in world.events if event.startswith("close "))
+        assert len(opened) == len([event for event in world.events if event.startswith("identify ")])
+        assert len(opened) == len([event for event in world.events if event.startswith("forget ")])
 
     uvloop.run(asyncio.wait_for(main(), 40))
 

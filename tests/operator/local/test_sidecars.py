@@ -16,7 +16,8 @@ from sidewinder_sidecar.settings import read
 def made(telling: Telling, tmp_path: Path) -> Sidecar:
     nursery = Nursery(tmp_path)
     socket = tmp_path / "3.sock"
-    return Sidecar("app", socket, nursery, Ports(), lambda who, tone, line: None, telling, lambda child: None)
+    identity = socket.with_suffix(".identity")
+    return Sidecar("app", socket, identity, nursery, Ports(), lambda who, tone, line: None, telling, lambda child: None)
 
 
 def test_its_settings_are_ones_that_a_sidecar_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,7 @@ def test_its_settings_are_ones_that_a_sidecar_accepts(tmp_path: Path, monkeypatc
     sidecar = made(Telling(otlp_endpoint="http://127.0.0.1:4318"), tmp_path)
     settings = read(sidecar.child.program.environment)
     assert settings.discovery == f"unix:{tmp_path / '3.sock'}"
+    assert settings.identity == str(tmp_path / "3.identity")
     assert (settings.probe_port, settings.admin_port) == (sidecar.probe_port, sidecar.admin_port)
     assert settings.probe_address == "127.0.0.1"
     assert settings.access_log == "off"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 
@@ -53,6 +54,30 @@ def test_each_kind_of_pod_is_counted_and_named() -> None:
         assert told["SidecarMissing"].note.startswith("7 pods without a sidecar; restart them: ")
         assert told["SidecarOutdated"].note.endswith(": reviews-1")
         assert str(told["SidecarMissing"].about) == "Namespace shop/shop"
+
+    bench(work)
+
+
+def test_a_certificate_that_is_not_renewed_is_told_long_before_its_end() -> None:
+    async def work(on: Bench) -> None:
+        on.server.put(NAMESPACES, {"metadata": {"name": "shop", "labels": {"sidewinder.dev/inject": "enabled"}}})
+        process = on.start()
+        await on.served(process)
+        version, day = process.census.version, 86_400
+
+        def after(left: float) -> list[str]:
+            until = round(time.time() + left)
+            process.acks.tell(on.uid, Having(epoch=1, build=version, until=until))
+            return [each.note for each in process.census.notices() if each.reason == "CertificateEnds"]
+
+        assert after(day / 2) == after(day / 4 + 60) == []
+        assert after(day / 4 - 60) == [
+            "1 pod whose certificate ends within 6 h and is not renewed (`sidewinder identity POD` says why); restart "
+            "it: reviews-1"
+        ]
+        assert 'proxies_certificate_ending{namespace="shop"} 1\n' in process.metrics.text()
+        process.acks.tell(on.uid, Having(epoch=2, build=version))  # it came with none: local mode
+        assert "proxies_certificate_ending{" not in process.metrics.text()
 
     bench(work)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+from typing import Any
 
 import pytest
 
 from sidewinder_operator.discovery.acks import Having
 from sidewinder_operator.main.doors import Unable
 from sidewinder_operator.main.process import Process
+from sidewinder_operator.reconcile import Round
 from sidewinder_operator.settings import Settings
 from tests.support import kubernetes_objects as objects
 from tests.support.clock import eventually
@@ -117,5 +121,90 @@ def test_a_port_that_is_taken_is_told() -> None:
         )
         with pytest.raises(Unable, match=f"SIDEWINDER_HEALTH_PORT={port}"):
             await Process(second).run()
+
+    bench(work)
+
+
+POLICIES, SECRETS = f"{objects.OURS}/apipolicies", "/api/v1/secrets"
+
+
+def _keys(hash_: str) -> dict[str, Any]:
+    """A Secret with one API key."""
+    data = {"abcdefgh23": base64.b64encode(json.dumps({"hash": f"sha256:{hash_ * 32}"}).encode()).decode()}
+    return {"metadata": {"name": "keys", "namespace": "shop"}, "data": data}
+
+
+def _guarded() -> dict[str, Any]:
+    provider = {"name": "keys", "type": "APIKey", "apiKey": {"secretRef": {"name": "keys"}}}
+    spec = {
+        "targetRefs": [{"kind": "Service", "name": "reviews"}],
+        "authentication": {"providers": [provider]},
+    }
+    return {"metadata": {"name": "keys", "namespace": "shop", "generation": 1}, "spec": spec}
+
+
+def test_a_revoked_key_is_gone_within_a_second_and_nobody_is_ever_shut_out_by_a_restart() -> None:
+    async def work(on: Bench) -> None:
+        on.server.put(SECRETS, _keys("ab"))
+        on.server.put(POLICIES, _guarded())
+        process = on.start()
+        await on.served(process)
+        name = "credentials/shop/keys/api-keys"
+        before = process.store.pictures[on.uid].versions[name]
+        assert process.round is not None
+        assert [policy.closed for policy in process.round.compiled.mesh.policies.values()] == [()]
+        assert process.reconciler.rounds == 1, "the first turn knew the Secret already"
+        on.server.put(SECRETS, _keys("cd"))
+        await eventually(lambda: process.store.pictures[on.uid].versions[name] != before, 1)
+        on.server.delete(SECRETS, "keys", "shop")
+        await eventually(lambda: _closed(process) == [("shop/keys/authentication",)])
+        on.server.put(SECRETS, _keys("cd"))
+        await eventually(lambda: _closed(process) == [()])
+
+    bench(work)
+
+
+def test_a_policy_whose_secret_is_on_its_way_does_not_close_what_it_guards() -> None:
+    async def work(on: Bench) -> None:
+        on.server.put(SECRETS, _keys("ab"))
+        process = on.start()
+        await on.served(process)
+        seen: list[list[tuple[str, ...]]] = []
+        report = process.reconciler._report
+
+        def watch(done: Round) -> None:
+            seen.append([policy.closed for policy in done.compiled.mesh.policies.values()])
+            report(done)
+
+        process.reconciler._report = watch  # every turn, not only those that a poll would catch
+        on.server.put(POLICIES, _guarded())
+        await eventually(lambda: [()] in seen)
+        assert all(closed in ([], [()]) for closed in seen)
+
+    bench(work)
+
+
+def _closed(process: Process) -> list[tuple[str, ...]]:
+    assert process.round is not None
+    return [policy.closed for policy in process.round.compiled.mesh.policies.values()]
+
+
+def test_a_policy_of_the_server_is_programmed_when_those_have_it_that_enforce_it() -> None:
+    async def work(on: Bench) -> None:
+        on.server.put(SECRETS, _keys("ab"))
+        on.server.put(POLICIES, _guarded())
+        on.server.put(objects.PODS, objects.pod("other-1", "other", "10.0.0.9"))
+        process = on.start()
+        await on.served(process)
+
+        def programmed() -> dict[str, Any]:
+            status = (on.server.get(POLICIES, "keys", "shop") or {}).get("status", {})
+            return next((each for each in status.get("conditions", ()) if each["type"] == "Programmed"), {})
+
+        await eventually(lambda: programmed().get("reason") == "Pending", 10)
+        assert "missing: shop/reviews-1" in programmed()["message"]
+        assert "other-1" not in programmed()["message"], "it enforces nothing of this"
+        process.acks.tell(on.uid, Having(epoch=1, versions=process.store.pictures[on.uid].versions))
+        await eventually(lambda: programmed().get("status") == "True", 10)
 
     bench(work)

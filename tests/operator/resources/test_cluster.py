@@ -21,7 +21,7 @@ OBJECTS = [
 
 
 def test_every_kind_has_its_place() -> None:
-    assert set(FIELDS.values()) | {"broken"} == set(Cluster.__struct_fields__)
+    assert set(FIELDS.values()) | {"broken", "keys"} == set(Cluster.__struct_fields__), "keys are fetched, not written"
     assert set(FIELDS) == set(KINDS.values())
 
 

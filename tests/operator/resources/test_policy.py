@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidewinder_operator.compile.registry import ROWS
 from sidewinder_operator.resources.load_balancing import LoadBalancing
 from sidewinder_operator.resources.policy import SECTIONS, ApiPolicy, ApiPolicySpec, TargetRef, targets_of
 from sidewinder_operator.resources.read import read
@@ -10,7 +11,9 @@ from tests.support.refusals import policy, targets
 
 
 def test_sections_are_the_fields_that_are_sections() -> None:
-    assert {"retryConstraint": RetryConstraint, "loadBalancing": LoadBalancing} == SECTIONS
+    assert SECTIONS["retryConstraint"] is RetryConstraint
+    assert SECTIONS["loadBalancing"] is LoadBalancing
+    assert set(SECTIONS) == {row.name for row in ROWS}
 
 
 def test_a_policy_has_the_sections_that_are_written() -> None:

@@ -167,10 +167,10 @@ def test_reading_is_deterministic() -> None:
 def test_a_policy_s_problem_names_its_section() -> None:
     raw = copy.deepcopy(SPECIMENS["ApiPolicy"])
     raw["spec"]["retryConstraint"]["budget"]["percent"] = 101
-    raw["spec"]["mtls"] = {"mode": "Strict"}
+    raw["spec"]["cache"] = {}
     raw["spec"]["targetRefs"][0]["kind"] = 7
     assert [(problem.field, problem.section) for problem in read(raw).problems] == [
-        ("spec.mtls", "mtls"),
+        ("spec.cache", "cache"),
         ("spec.retryConstraint.budget.percent", "retryConstraint"),
         ("spec.targetRefs[0].kind", ""),
     ]

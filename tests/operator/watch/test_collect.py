@@ -91,3 +91,32 @@ def test_pods_that_should_have_a_sidecar_are_counted() -> None:
     assert followed(server, Watch.enabled) == {"shop"}
     assert followed(server, lambda watch: watch.labels("shop")) == {"sidewinder.dev/inject": "enabled"}
     assert followed(server, lambda watch: watch.labels("unknown")) == {}
+
+
+def test_what_may_not_be_read_is_told_as_that() -> None:
+    """Beside "there is no Secret", which would send a person looking for what is there."""
+
+    async def main() -> None:
+        server = FakeApiServer()
+        server.forbidden = "secrets"
+        provider = {"name": "keys", "type": "APIKey", "apiKey": {"secretRef": {"name": "keys"}}}
+        spec = {"targetRefs": [{"kind": "Namespace"}], "authentication": {"providers": [provider]}}
+        server.put(f"{objects.OURS}/apipolicies", {"metadata": {"name": "p", "namespace": "shop"}, "spec": spec})
+        async with server.serving():
+            api = ApiServer(server.url)
+            watch = Watch(api, lambda: None)
+            watch.named._patience = 0.2
+            tasks = [asyncio.create_task(each.run()) for each in watch.reflectors.values()]
+            await asyncio.wait_for(watch.synced(), 10)
+            await watch.settled()
+            found = watch.look()
+            assert [(each.reference.name, each.reason) for each in found.problems] == [("p", "RefNotPermitted")]
+            assert "Secret shop/keys" in found.problems[0].message
+            assert list(found.cluster.policies) == [("shop", "p")], "it counts, and closes what it should guard"
+            watch.named.follow(set())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await api.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))

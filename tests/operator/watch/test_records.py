@@ -6,9 +6,13 @@ import copy
 import json
 from typing import Any
 
+from sidewinder_operator.inject import containers
+from sidewinder_operator.inject.annotations import Asked
+from sidewinder_operator.inject.options import Options
 from sidewinder_operator.resources.core import EndpointSlice, Service
 from sidewinder_operator.resources.policy import ApiPolicy
 from sidewinder_operator.resources.route import ApiRoute
+from sidewinder_operator.watch import records
 from sidewinder_operator.watch.records import Pod, pod, written
 
 POD: dict[str, Any] = {
@@ -83,6 +87,28 @@ def test_only_our_sidecar_counts_and_only_as_a_native_one() -> None:
     assert refused.labels == {"sidewinder.dev/inject": "disabled"}
     assert not kept(spec__initContainers=None).sidecar
     assert not kept(spec__initContainers=[{"name": "other", "restartPolicy": "Always"}]).sidecar
+
+
+def test_the_ports_that_go_past_the_sidecar_are_those_that_its_redirect_rules_leave_alone() -> None:
+    command = [
+        "python3",
+        "-m",
+        "sidewinder_sidecar.main",
+        "capture",
+        "--uid=1337",
+        "--skip-inbound-ports=15021,9091,80",
+    ]
+    ours = [{"name": "sidewinder-capture", "command": command}, *POD["spec"]["initContainers"]]
+    assert kept(spec__initContainers=ours).replica("").direct == (80, 9091, 15021)
+    assert kept(metadata__annotations={"sidewinder.dev/exclude-inbound-ports": "80"}).direct == ()
+    stranger = [{"name": "other", "command": ["--skip-inbound-ports=80"]}, *POD["spec"]["initContainers"]]
+    assert kept(spec__initContainers=stranger).direct == ()
+
+
+def test_what_is_read_of_the_redirect_rules_is_what_the_injector_writes() -> None:
+    assert (records.SIDECAR, records.CAPTURE) == (containers.PROXY, containers.CAPTURE)
+    written_ = containers.capture(Options(image="x"), Asked(exclude_inbound_ports=(9090,)))
+    assert [word for word in written_["command"] if word.startswith(records.DIRECT)] == [f"{records.DIRECT}15021,9090"]
 
 
 def test_a_pod_that_ends_is_told_from_one_that_has_ended() -> None:

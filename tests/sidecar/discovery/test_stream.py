@@ -5,10 +5,12 @@ import uvloop
 
 from sidewinder_sidecar.discovery import stream as client
 from sidewinder_sidecar.discovery.dial import Unix
+from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
 from sidewinder_sidecar.discovery.wants import Wants
 from sidewinder_sidecar.snapshot import state, stream
+from sidewinder_sidecar.snapshot.authentication import KeysSpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.clock import eventually
@@ -435,7 +437,9 @@ def run_with(tmp_path, script, work, **more):
         path = str(tmp_path / "d.sock")
         server = Server(script)
         await server.open(path)
-        made = {name: value() if callable(value) and name == "wants" else value for name, value in more.items()}
+        made = {
+            name: value() if callable(value) and name in ("wants", "doubts") else value for name, value in more.items()
+        }
         discovery = Discovery(Unix(path), Sidecar().apply, **made)
         running = asyncio.create_task(discovery.run())
         while not discovery.connected:  # noqa: ASYNC110
@@ -613,6 +617,30 @@ def test_whom_it_trusts_is_told_on_each_stream_and_again_when_that_changes(tmp_p
     assert heard[:2] == [old, stream.Pong(1)]
     assert sorted(heard[2:4], key=repr) == [stream.Pong(2), new]
     assert heard[4:] == [new]
+
+
+def test_doubts_about_keys_are_said_and_the_next_configuration_answers_them(tmp_path):
+    old, new = (KeysSpec(name="idp", jwks=text) for text in ("old", "new"))
+    heard = []
+
+    async def script(line):
+        await started(line)
+        line.say(*transaction(1, {"keys/idp": old}))
+        assert (await line.hear()).ack == 1
+        while not isinstance(said := await line.hear(), stream.Stale):
+            pass
+        heard.append(said)
+        line.say(*transaction(2, {"keys/idp": new}))
+        await line.gone()
+
+    async def work(discovery):
+        told = asyncio.get_running_loop().create_future()
+        await eventually(lambda: discovery.applied == 1)
+        assert discovery._doubts.ask(old, told.set_result) is not None
+        heard.append(await told)
+
+    run_with(tmp_path, script, work, doubts=lambda: Doubts(Wheel.of(asyncio.get_running_loop())))
+    assert heard == [stream.Stale(("keys/idp",)), new]
 
 
 def test_a_renewed_certificate_moves_the_stream_to_a_new_connection(tmp_path):

@@ -13,15 +13,19 @@ import pytest
 
 from sidewinder_sidecar.downstream import http1, tcp
 from sidewinder_sidecar.downstream.listener import Listener
-from sidewinder_sidecar.messages import Failure, Response
+from sidewinder_sidecar.messages import Failure, Peer, Response
 from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
 from tests.support import memory
+from tests.support.authority import trust
 from tests.support.http1 import Echo, Exchange, Proxy
+from tests.support.identities import identity, named
 from tests.support.redirected import Redirected
 from tests.support.sockets import raw, run, serving, until
+from tests.support.two_proxies import keys
 
 LIMITS = Limits(linger_seconds=0.3)
 RESET = struct.pack("ii", 1, 0)
@@ -347,3 +351,35 @@ def test_a_transparent_listener_finds_out_what_is_spoken() -> None:
     assert isinstance(transparent.listener._accept(), tcp.Connection)
     transparent.listener.name = "gone"
     assert isinstance(transparent.listener._accept(), http1.Connection)  # which says so
+
+
+def inbound(**more: Any) -> memory.Scene:
+    """A proxy in front of an application, in local mode: nothing is redirected to it."""
+    spec = ListenerSpec(
+        name="in", direction="Inbound", address="127.0.0.1", port=15006, default_service="shop/reviews:9080", **more
+    )
+    return memory.Scene(spec, memory.service(backend="v1"), *memory.backend("v1"))
+
+
+def test_where_tls_is_ended_and_which_port_is_called(tmp_path: Any) -> None:
+    scene = inbound()
+    listener = Listener(scene.proxy, "in", "127.0.0.1", 15006)
+    assert isinstance(listener.begin(), http1.Connection)  # without a certificate nobody speaks TLS here
+    scene.proxy.keyring = keys(identity(tmp_path / "id", trust(), named("reviews")))
+    assert isinstance(listener.begin(), tcp.Connection)
+    peer = Peer("10.1.0.5", 4711)
+    assert listener.called(peer) == 9080
+    peer.destination = ("10.1.0.9", 8080)
+    assert listener.called(peer) == 8080
+    listener.met(peer)
+    assert [row["port"] for row in scene.proxy.callers.told(0.0, 0.0)] == [8080]
+
+
+def test_callers_of_the_pod_itself_are_not_told_and_their_tls_is_theirs(tmp_path: Any) -> None:
+    scene = memory.Scene(*memory.shop())
+    scene.proxy.keyring = keys(identity(tmp_path / "id", trust(), named("web")))
+    listener = Listener(scene.proxy, "out", "127.0.0.1", 15001)
+    assert isinstance(listener.begin(), http1.Connection)
+    listener.met(Peer("127.0.0.1", 4711))
+    assert scene.proxy.callers.told(0.0, 0.0) == []
+    assert Listener(scene.proxy, "gone", "127.0.0.1", 1).called(Peer()) == 0

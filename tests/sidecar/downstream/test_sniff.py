@@ -136,3 +136,44 @@ def test_a_socket_that_is_none_leads_nowhere():
     assert sniff.original(None, "10.0.0.1") == NAMELESS
     made = sniff.caller(Transport(None, None, None))
     assert (made.address, made.destination) == ("", NAMELESS)
+
+
+def offering(*names, host="x"):
+    context = ssl.create_default_context()
+    if names:
+        context.set_alpn_protocols(list(names))
+    outgoing = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=host).do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.parametrize("names", [("sidewinder/h1",), ("h2", "http/1.1"), ()], ids=["ours", "web", "none"])
+def test_what_a_hello_offers_is_told_once_all_of_it_is_here(names):
+    said = offering(*names)
+    for size in range(len(said)):
+        assert sniff.alpn(said[:size]) is None
+    assert sniff.alpn(said) == sniff.alpn(said + b"more") == names
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"GET / HTTP/1.1", b"\x16\x02", b"\x16\x03\x01\x00\x05\x02", b"\x16\x03\x01\x40\x01", b"\x17\x03\x03"],
+    ids=["HTTP", "no TLS", "a server's word", "too long", "data"],
+)
+def test_what_is_no_hello_offers_nothing_at_once(said):
+    assert sniff.alpn(said) == ()
+
+
+def test_a_hello_in_two_records_offers_nothing():
+    said = offering("sidewinder/h1")
+    body = said[5:]
+    cut = said[:3] + (40).to_bytes(2, "big") + body[:40] + said[:3] + (len(body) - 40).to_bytes(2, "big") + body[40:]
+    assert sniff.alpn(cut) == ()
+
+
+@given(st.binary(max_size=600), st.integers(0, 2**16 - 1))
+def test_a_hello_of_noise_is_judged_all_the_same(noise, size):
+    sniff.alpn(b"\x16\x03\x01" + size.to_bytes(2, "big") + b"\x01" + noise)
+    sniff.alpn(b"\x16\x03\x01" + (len(noise) + 1).to_bytes(2, "big") + b"\x01" + noise)
+    sniff.server_name(noise)

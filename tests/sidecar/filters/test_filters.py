@@ -4,6 +4,7 @@ from sidewinder_sidecar import filters
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.snapshot.filters import (
+    Cors,
     DirectResponse,
     FieldValue,
     Redirect,
@@ -11,7 +12,10 @@ from sidewinder_sidecar.snapshot.filters import (
     ResponseHeaders,
     Rewrite,
 )
+from sidewinder_sidecar.snapshot.policies import CorsSpec
+from sidewinder_sidecar.snapshot.routes import WeightedBackend
 from tests.support.calls import call
+from tests.support.memory import Scene, rule, shop
 
 SET = (FieldValue("x-a", "1"),)
 
@@ -41,6 +45,26 @@ def test_every_kind_of_filter_is_known():
     from sidewinder_sidecar.snapshot.filters import FilterSpec
 
     assert {kind.__name__ for kind in get_args(FilterSpec)} == {
-        "RequestHeaders", "ResponseHeaders", "Redirect", "Rewrite", "DirectResponse",
+        "RequestHeaders", "ResponseHeaders", "Redirect", "Rewrite", "DirectResponse", "Cors",
     }  # fmt: skip
-    assert filters.ORDER == (filters.RULE,)
+    assert filters.ORDER[-1] == filters.RULE, "plan/guards has those before it"
+
+
+SHOP = b"https://shop.example"
+PAGES = Cors(CorsSpec(allow_origins=("https://shop.example",), allow_methods=("PUT",)))
+
+
+@pytest.mark.parametrize("place", ["rule", "backend"])
+def test_a_rule_s_cors_beats_what_the_called_says_of_it(place):
+    """The called is a Service with a section `cors` of its own, or an application: its words are replaced."""
+    on_rule, on_backend = ((PAGES,), ()) if place == "rule" else ((), (PAGES,))
+    scene = Scene(*shop(rule(WeightedBackend(backend="v1", filters=on_backend), filters=on_rule)))
+    preflight = scene.ask(b"OPTIONS", b"/", (b"origin", SHOP), (b"access-control-request-method", b"PUT"))
+    assert (preflight.status, scene.attempts) == (204, 0)
+    assert preflight.header(b"access-control-allow-methods") == b"PUT"
+    read = scene.ask(b"GET", b"/", (b"origin", SHOP))
+    scene.attempt().answer(200, b"ok", (b"access-control-allow-origin", b"https://other.example"), (b"vary", b"Origin"))
+    assert read.response.fields.all(b"access-control-allow-origin") == [SHOP]
+    assert read.response.fields.all(b"vary") == [b"Origin"]
+    assert scene.records[0].decision == ""
+    scene.check()

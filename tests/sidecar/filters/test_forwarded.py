@@ -85,3 +85,63 @@ def test_an_ipv6_address_is_written_as_the_rfc_wants_it():
 
 def test_quoted_separators_do_not_split():
     assert forwarded.parse(b'for="a,b;c";proto=http') == [{b"for": b"unknown", b"proto": b"http"}]
+
+
+CLIENTS = {
+    "nobody is believed": (0, b"203.0.113.5", "192.0.2.7"),
+    "no entry": (1, None, "192.0.2.7"),
+    "an empty list": (1, b" , ", "192.0.2.7"),
+    "one hop": (1, b"203.0.113.5", "203.0.113.5"),
+    "forged further left": (1, b"10.0.0.1, 203.0.113.5", "203.0.113.5"),
+    "two hops": (2, b"10.0.0.1, 203.0.113.5, 198.51.100.1", "203.0.113.5"),
+    "fewer than believed": (2, b"203.0.113.5", "203.0.113.5"),
+    "with a port": (1, b"203.0.113.5:4711", "203.0.113.5"),
+    "IPv6": (1, b"2001:DB8:0:0::1", "2001:db8::1"),
+    "IPv6 in brackets": (1, b"[2001:db8::1]", "2001:db8::1"),
+    "IPv6 with a port": (1, b"[2001:db8::1]:4711", "2001:db8::1"),
+    "IPv4 in IPv6": (1, b"::ffff:203.0.113.5", "203.0.113.5"),
+    "unknown": (1, b"unknown", ""),
+    "a name": (1, b"office.example", ""),
+    "a name with a port": (1, b"203.0.113.5:http", ""),
+    "brackets and more": (1, b"[2001:db8::1]x", ""),
+    "leading zeros": (1, b"203.0.113.05", ""),
+    "fewer numbers": (1, b"203.0.113", ""),
+    "a zone": (1, b"fe80::1%eth0", ""),
+    "not to be read": (1, b"203.0.113.5 10.0.0.1", ""),
+}
+
+
+@pytest.mark.parametrize(("hops", "given", "wanted"), CLIENTS.values(), ids=CLIENTS)
+def test_the_client_is_who_the_believed_ones_name(hops, given, wanted):
+    listener = ListenerSpec(name="in", direction="Inbound", address="0.0.0.0", port=80, trusted_hops=hops)
+    asked = call(b"/", *([(FOR, given)] if given is not None else []))
+    forwarded.build(listener)(asked)
+    assert forwarded.client(asked) == wanted
+
+
+def test_a_client_behind_proxy_protocol_is_the_one_that_is_named():
+    peer = Peer("192.0.2.7", 4000)
+    peer.stands_for("203.0.113.5")
+    assert told(0, *FORGED, peer=peer)[FOR] == b"203.0.113.5"
+    asked = call(b"/", peer=peer)
+    forwarded.replace(asked)
+    assert forwarded.client(asked) == "203.0.113.5"
+    assert told(1, (FOR, b"198.51.100.1"), peer=peer)[FOR] == b"198.51.100.1, 203.0.113.5"
+
+
+def test_who_wrote_forwarded_instead_is_understood():
+    asked = call(b"/", (b"Forwarded", b'for=10.0.0.1, for="[2001:db8::1]:4711"'))
+    forwarded.follow(asked, 1)
+    assert forwarded.client(asked) == "2001:db8::1"
+
+
+def test_what_else_is_told_about_a_call_stays():
+    asked = call(b"/", (FOR, b"203.0.113.5"), attributes={"claims": {}})
+    forwarded.follow(asked, 1)
+    assert asked.attributes == {"claims": {}, "client": "203.0.113.5"}
+
+
+def test_the_meshs_own_tls_is_not_the_callers():
+    inside = Peer("192.0.2.7", 4000, secure=True, identity="spiffe://cluster.local/ns/shop/sa/web")
+    assert told(0, peer=inside)[PROTO] == b"http"
+    assert told(1, (PROTO, b"https"), peer=inside)[PROTO] == b"https"

@@ -1,5 +1,7 @@
 import gc
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -185,3 +187,23 @@ def test_many_routes_are_built_without_the_collector_and_freed_in_slices(monkeyp
     uvloop.run(run())
     assert building == [False, False, False]
     assert gc.isenabled()
+
+
+def test_what_verifies_tokens_is_loaded_beside_the_loop_and_only_where_there_are_keys():
+    code = (
+        "import asyncio, sys\n"
+        "from sidewinder_sidecar.main.configure import ready_to_verify\n"
+        "async def main():\n"
+        "    await ready_to_verify({'policy/a': 1, 'service/keys/a': 1})\n"
+        "    assert 'jwt' not in sys.modules\n"
+        "    task = asyncio.create_task(ready_to_verify({'keys/a': 1}))\n"
+        "    turns = 0\n"
+        "    while not task.done():\n"
+        "        turns += 1\n"
+        "        await asyncio.sleep(0.001)\n"
+        "    assert turns > 5, turns\n"
+        "    assert {'jwt.algorithms', 'cryptography'} <= set(sys.modules)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

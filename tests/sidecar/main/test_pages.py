@@ -9,9 +9,11 @@ from sidewinder_sidecar.identity.files import Held
 from sidewinder_sidecar.identity.leaf import Leaf, Root
 from sidewinder_sidecar.main import pages
 from sidewinder_sidecar.main.draining import Crowded
+from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.messages import Peer
 from sidewinder_sidecar.settings import Settings
 from sidewinder_sidecar.telemetry.access_log import AccessLog
+from sidewinder_sidecar.telemetry.callers import Callers
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.writer import Writer
 from tests.support.calls import Route, call
@@ -42,7 +44,7 @@ def identity(held=True):
     leaf = Leaf(spiffe_id="spiffe://d/ns/a/sa/b", subject="u-1", serial="5f", not_before=noon, not_after=noon + day)
     root = Root(name="Sidewinder, d", sha256="ab" * 32, not_after=noon + 100 * day)
     return SimpleNamespace(
-        held=Held(leaf, (root,), "current", None, noon) if held else None,
+        held=Held(leaf, (root,), "current", None, noon, ("certificate.pem", "key.pem"), "") if held else None,
         usable=held,
         renew_at=noon + day / 2 if held else 0.0,
         enrolments=1,
@@ -57,8 +59,17 @@ def process(applied=1, draining=False, discovery=None, spans=None, log=None, ide
     return SimpleNamespace(
         settings=Settings(),
         configuration=SimpleNamespace(applied=applied, state="5a", resources={}),
-        proxy=SimpleNamespace(draining=draining, running={1, 2}, bugs=0),
+        proxy=SimpleNamespace(
+            draining=draining,
+            running={1, 2},
+            bugs=0,
+            fleet=SimpleNamespace(means=Means()),
+            callers=Callers(),
+            clock=lambda: 0.0,
+            plan=None,
+        ),
         listeners=SimpleNamespace(open={"in": (("", 0), SimpleNamespace(port=80, connections={1}))}, turned_away=3),
+        keyring=SimpleNamespace(counted={("server", "ok"): 12}, lines={1: 2.0}, pending=1),
         metrics=metrics,
         recorder=SimpleNamespace(access_log=log, spans=spans),
         discovery=discovery,
@@ -100,7 +111,8 @@ def test_asking_when_an_application_may_end(outcome, status):
 def test_the_doors():
     one = process()
     assert set(pages.probes(one)) == {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/drain")}
-    assert set(pages.doors(one)) == {("GET", "/config"), ("POST", "/drain")}
+    assert set(pages.doors(one)) == {("GET", "/callers"), ("GET", "/config"), ("POST", "/drain")}
+    assert json.loads("".join(pages.doors(one)["GET", "/callers"]().body))["callers"] == []
     assert '"source":"kept"' in "".join(pages.doors(one)["GET", "/config"]().body)
 
 
@@ -171,6 +183,9 @@ def test_gauges():
         "sidewinder_access_log_dropped_total 9",
         'sidewinder_background_deaths_total{task="flush"} 1',
         'sidewinder_config_info{state="5a"} 1',
+        'sidewinder_tls_handshakes_total{side="server",result="ok"} 12',
+        "sidewinder_tls_connections 1",
+        "sidewinder_tls_handshakes_pending 1",
         "process_start_time_seconds 1.5",
     ):
         assert line + "\n" in text

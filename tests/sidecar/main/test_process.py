@@ -11,6 +11,9 @@ from sidewinder_sidecar.identity.renewal import Identity
 from sidewinder_sidecar.main import configure, process
 from sidewinder_sidecar.main.process import Process, Unable
 from sidewinder_sidecar.settings import Limits, Settings
+from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
+from tests.support.authority import SPIFFE_ID, trust
+from tests.support.identities import forged, identity, named, write
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +141,53 @@ def load_kept(folder):
     """A configuration of one proxy without listeners."""
     (folder / "snapshot.json").write_text('{"proxy/self": {"name": "reviews-v1", "namespace": "shop"}}')
     return configure.load(str(folder / "snapshot.json"))
+
+
+def test_an_identity_that_somebody_writes_is_shown_and_its_own_pod_is_called_past_it(tmp_path):
+    by = trust()
+    folder = identity(tmp_path / "id", by, named("reviews"))
+
+    async def run():
+        one = Process(settings(identity=str(folder), pod_uid="u-1"))
+        one._watch_identity()
+        assert one.keyring.credentials.spiffe_id == SPIFFE_ID
+        assert one.proxy.keyring is one.keyring
+        identity(folder, by, named("reviews"))
+        one.tick()
+        assert one.keyring.epoch == 2
+        for name in ("key", "certificate", "bundle"):
+            (folder / f"{name}.pem").write_text("")
+        one.tick()
+        assert one.keyring.epoch == 2  # what was in use stays
+        own, other = (
+            one.proxy.fleet.make(EndpointSpec(uid=uid, address="10.1.0.5", port=9080, identity=SPIFFE_ID), 1.0)
+            for uid in ("u-1", "u-2")
+        )
+        assert (own.identity, own.secure) == ("", False)
+        assert (other.identity, other.secure, other.keyring) == (SPIFFE_ID, True, one.keyring)
+
+    uvloop.run(run())
+
+
+def test_without_a_folder_or_with_a_token_nobody_watches():
+    async def run():
+        for more in ({}, {"identity": "/nowhere", "token": "/nowhere/token"}):
+            one = Process(settings(**more))
+            one._watch_identity()
+            assert (one.identity, one.look) == (None, None)
+
+    uvloop.run(run())
+
+
+def test_an_identity_that_cannot_be_shown_is_told(tmp_path, caplog):
+    by = trust()
+    folder = write(tmp_path / "id", *forged(by, (SPIFFE_ID,), crl_sign=True), by)
+
+    async def run():
+        one = Process(settings(identity=str(folder)))
+        one._watch_identity()
+        assert one.keyring.credentials is None
+
+    uvloop.run(run())
+    assert "cannot be shown to other proxies" in caplog.text
+    assert "PRIVATE" not in caplog.text

@@ -47,3 +47,21 @@ def test_what_makes_an_endpoint_another_one(field):
     other = msgspec.structs.replace(spec, **{field: 81 if field == "port" else "b"})
     assert key_of(spec) != key_of(other)
     assert key_of(spec) == key_of(msgspec.structs.replace(spec, weight=5, zone="z", ready=False))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"identity": "spiffe://cluster.local/ns/a/sa/b"}, {"server_name": "idp.example"}, {"trust": "PEM"}],
+    ids=["identity", "server name", "trust"],
+)
+def test_who_is_to_be_found_there_makes_another_endpoint(change):
+    scene = Scene()
+    spec, members = backend("v1", 2)
+    scene.fleet.adopt({"v1": wanted(scene, (spec, members))})
+    first, second = members.endpoints
+    before = dict(scene.fleet.backends["v1"].endpoints)
+    other = msgspec.structs.replace(first, **change)
+    changed = wanted(scene, (spec, msgspec.structs.replace(members, endpoints=(other, second))))
+    assert changed.endpoints[key_of(first)] is not before[key_of(first)]
+    assert changed.endpoints[key_of(second)] is before[key_of(second)]
+    assert changed.updates == ()

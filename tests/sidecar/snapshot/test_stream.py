@@ -27,6 +27,7 @@ TO_SERVER = [
     stream.Seen({"v1": 5}),
     stream.Released(1),
     stream.Trusts(("0123456789abcdef",), renewed=True),
+    stream.Stale(("keys/idp",)),
     stream.Ping(1),
     stream.Pong(1),
 ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sidewinder_sidecar.messages import Peer, Relayed
 from sidewinder_sidecar.telemetry import access_log
 from sidewinder_sidecar.telemetry.access_log import AccessLog
+from sidewinder_sidecar.telemetry.redact import Redaction
 from tests.support.calls import Route, call
 
 
@@ -70,6 +71,28 @@ def test_all_of_it():
         "peer": "192.0.2.7", "identity": "spiffe://x/ns/a/sa/b", "user_agent": "curl/8", "request_id": "id-1",
         "trace_id": "4bf9",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "status"), [("", 200), ("denied", 403)], ids=["let in", "refused"])
+def test_who_called_and_what_decided(error, status):
+    """Of a request with mTLS that went well the two are quoted once; they are the same where more is to be told."""
+    spiffe, rule = "spiffe://cluster.local/ns/shop/sa/web", "shop/zero-trust/pages-read"
+    line = logged(call(peer=Peer(identity=spiffe), decision=rule, error=error, status=status))
+    assert (line["identity"], line["policy"]) == (spiffe, rule)
+    nobody = logged(call(decision="audit:shop/zero-trust/defaultAction"))
+    assert "identity" not in nobody
+    assert nobody["policy"] == "audit:shop/zero-trust/defaultAction"
+    assert "policy" not in logged(call(peer=Peer(identity=spiffe)))
+
+
+def test_what_decided_on_a_connection():
+    kept = Kept()
+    log = AccessLog(kept)
+    relayed = Relayed("inbound", Peer("192.0.2.7"), 1.0)
+    relayed.error, relayed.decision = "denied", "shop/zero-trust/defaultAction"
+    log.relayed(relayed)
+    log.flush()
+    assert kept.lines()[0]["policy"] == "shop/zero-trust/defaultAction"
 
 
 def test_what_does_not_apply_is_left_out():
@@ -180,3 +203,29 @@ def test_a_relayed_connection_has_a_line_of_its_own_kind():
 def test_what_there_is_nothing_to_say_about_is_left_out():
     line = told_of(Relayed("inbound", Peer(), time.monotonic()))
     assert set(line) == {"time", "listener", "protocol", "duration_us", "bytes_in", "bytes_out", "peer", "upstream"}
+
+
+def test_a_query_that_is_shown_shows_no_token():
+    line = logged(call(b"/a?page=2&access_token=s3cret", status=200), query=True)
+    assert line["query"] == "page=2&access_token=[redacted]"
+
+
+def test_what_a_policy_hides_is_not_told():
+    asked = call(b"/a?email=ada@example", (b"User-Agent", b"ada's own"), status=200, request_id=b"id-1")
+    asked.attributes = {"redact": Redaction(frozenset({b"user-agent"}), frozenset({b"email"}))}
+    line = logged(asked, query=True)
+    assert (line["query"], line["user_agent"], line["request_id"]) == ("email=[redacted]", "[redacted]", "id-1")
+
+
+def test_who_calls_is_whom_a_proxy_protocol_header_names():
+    relayed = Relayed("inbound", Peer("10.0.0.9", 4000), time.monotonic())
+    relayed.peer.stands_for("203.0.113.5")
+    assert told_of(relayed)["peer"] == "203.0.113.5"
+
+
+def test_a_relayed_connection_that_passed_says_by_which_rule():
+    relayed = Relayed("inbound", Peer("10.0.0.9", 4000), time.monotonic())
+    relayed.peer.decision = "audit:shop/trial/no-strangers"
+    assert told_of(relayed)["policy"] == "audit:shop/trial/no-strangers"
+    relayed.decision = "shop/zero-trust/defaultAction"
+    assert told_of(relayed)["policy"] == "shop/zero-trust/defaultAction"

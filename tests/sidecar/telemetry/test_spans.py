@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from sidewinder_sidecar.messages import Try
+from sidewinder_sidecar.messages import Peer, Try
 from sidewinder_sidecar.telemetry import spans
+from sidewinder_sidecar.telemetry.redact import Redaction
 from sidewinder_sidecar.telemetry.spans import Spans, Target, describe
 from tests.support.calls import Route, call
 
@@ -20,7 +21,7 @@ def tried(number, status, error=""):
 
 def sampled(**more):
     given = {"trace_id": TRACE, "parent_id": PARENT, "span_id": OWN, "sampled": True, "started": 1.0, "ended": 2.0}
-    return call(b"/a?token=1", (b"user-agent", b"curl"), **(given | {"route": Route(), "status": 200} | more))
+    return call(b"/a?page=1&token=1", (b"user-agent", b"curl"), **(given | {"route": Route(), "status": 200} | more))
 
 
 def test_the_server_span():
@@ -35,6 +36,13 @@ def test_the_server_span():
         "network.peer.address": "192.0.2.7", "network.peer.port": 40000, "user_agent.original": "curl",
         "http.response.status_code": 200,
     }  # fmt: skip
+
+
+def test_the_client_and_the_connection_differ_behind_proxy_protocol():
+    peer = Peer("10.0.0.9", 4000)
+    peer.stands_for("203.0.113.5")
+    (span,) = describe(sampled(peer=peer), 0.0, False)
+    assert (span.attributes["client.address"], span.attributes["network.peer.address"]) == ("203.0.113.5", "10.0.0.9")
 
 
 def test_a_client_span_per_try():
@@ -72,8 +80,17 @@ def test_an_unknown_method_keeps_cardinality_bounded():
 
 def test_the_query_only_when_asked_for():
     server, client = describe(sampled(tries=[tried(1, 200)]), 0.0, True)
-    assert server.attributes["url.query"] == "token=1"
-    assert client.attributes["url.full"] == "http://reviews:9080/a?token=1"
+    assert server.attributes["url.query"] == "page=1&token=[redacted]"
+    assert client.attributes["url.full"] == "http://reviews:9080/a?page=1&token=[redacted]"
+
+
+def test_what_a_policy_hides_is_in_no_span():
+    asked = sampled(tries=[tried(1, 200)])
+    asked.attributes = {"redact": Redaction(frozenset({b"user-agent"}), frozenset({b"page"}))}
+    server, client = describe(asked, 0.0, True)
+    assert server.attributes["url.query"] == "page=[redacted]&token=[redacted]"
+    assert client.attributes["url.full"] == "http://reviews:9080/a?page=[redacted]&token=[redacted]"
+    assert server.attributes["user_agent.original"] == "[redacted]"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from itertools import pairwise
 
 import h11
@@ -360,3 +361,22 @@ def test_a_refused_upgrade_is_an_ordinary_answer() -> None:
     assert receiver.told == WHOLE
     assert up.endpoint.idle == [up.connection]
     assert repr(up.connection) == "<Connection 192.0.2.1:80 idle 1 used>"
+
+
+@pytest.mark.parametrize(
+    ("reason", "used", "told"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 0, "failure connect tls_failed"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 1, "failure unsent reset_before_request"),
+        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", 0, "failure sent reset"),
+    ],
+    ids=["its first word", "a kept connection", "noise on the way"],
+)
+def test_a_certificate_that_is_refused_was_no_request(reason, used, told) -> None:
+    up = Up()
+    up.connection.used = used
+    _, receiver = up.open()
+    error = ssl.SSLError(1, "x")
+    error.reason = reason
+    up.transport.lose(error)
+    assert receiver.told == [told]

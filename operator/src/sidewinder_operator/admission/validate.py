@@ -19,6 +19,7 @@ from sidewinder_operator.resources.meta import GROUP
 from sidewinder_operator.resources.read import read
 
 KINDS = frozenset(of.kind.KIND for of in DEFINITIONS)
+UNREAD = "RefNotFound"
 Others = Callable[[Object], Iterable[Problem]]
 
 
@@ -52,14 +53,17 @@ def warned(answer: Answer, problems: Iterable[Problem]) -> Answer:
 
 
 def against(cluster: Cluster, found: Object, options: Options) -> list[Problem]:
-    """What would be wrong with this object in this cluster: what its status would say."""
+    """What would be wrong with this object in this cluster: what its status would say.
+
+    But for Secrets and ConfigMaps that are not there: a replica knows those alone that policies name already.
+    """
     name = FIELDS[type(found)]
     with_it = {**getattr(cluster, name), found.key: found}
     there = msgspec.structs.replace(
         cluster, **{name: dict(sorted(with_it.items()))}, broken=cluster.broken - {found.reference}
     )
     problems = compile_cluster(there, options=options).problems
-    return [problem for problem in problems if problem.reference == found.reference]
+    return [problem for problem in problems if problem.reference == found.reference and problem.reason != UNREAD]
 
 
 def _map(thing: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -6,10 +6,12 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sidewinder_operator.cli.console import Voice, summary
+from sidewinder_operator.cli.keys import apikey
 
 FILES = click.option(
     "-f",
@@ -54,12 +56,18 @@ def main() -> None:
     help="Share of the requests from outside that get a trace.",
 )
 @click.option("--access-log", is_flag=True, help="Show the sidecars' access logs.")
-def up(paths: tuple[Path, ...], state: Path, port: int, otlp: str, trace_percent: float, access_log: bool) -> None:
+@click.option(
+    "--certificate-seconds",
+    default=86_400,
+    show_default=True,
+    type=click.IntRange(10, 86_400),  # sidecars look once a second for what was renewed
+    help="How long a sidecar's certificate holds; it is renewed at about half of that.",
+)
+def up(paths: tuple[Path, ...], **options: Any) -> None:
     """Run the mesh that these manifests describe on this machine, until Ctrl-C."""
     from sidewinder_operator.cli.up import Asked, run  # not needed by the other commands, which start faster without
 
-    asked = Asked(paths=paths, state=state, port=port, otlp=otlp, trace_percent=trace_percent, access_log=access_log)
-    sys.exit(run(asked, Voice()))
+    sys.exit(run(Asked(paths=paths, **options), Voice()))
 
 
 @main.command()
@@ -147,11 +155,17 @@ def wait(paths: tuple[Path, ...], context: str, namespace: str, timeout: float) 
 @main.command("rotate-root")
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @click.option("--namespace", default="sidewinder-system", show_default=True, help="Where Sidewinder is.")
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Of the `sidewinder up` that runs with its state there, instead of a cluster's.",
+)
 @click.option("--status", "only", is_flag=True, help="Say how it stands, and change nothing.")
 @click.option(
     "--timeout", default=1800.0, show_default=True, type=click.FloatRange(0), help="Seconds; it goes on without us."
 )
-def rotate_root(context: str, namespace: str, only: bool, timeout: float) -> None:
+def rotate_root(context: str, namespace: str, state: Path | None, only: bool, timeout: float) -> None:
     """Give the mesh another root, without a failed request; exit 1 if that is not done in time. Call it again to see.
 
     The operator does it, stage by stage: everybody trusts the next root, the next root signs, the old one is forgotten.
@@ -161,6 +175,8 @@ def rotate_root(context: str, namespace: str, only: bool, timeout: float) -> Non
     from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
 
     voice, cluster = Voice(), Kubectl(context)
+    if state is not None:
+        sys.exit(0 if _rotated(state, only, timeout, voice) else 1)
     try:
         if only:
             rotate.show(rotate.look(cluster, namespace), voice)
@@ -172,6 +188,22 @@ def rotate_root(context: str, namespace: str, only: bool, timeout: float) -> Non
     if not done:
         voice.warn("it is not done in time, and goes on: sidewinder rotate-root --status")
     sys.exit(0 if done else 1)
+
+
+def _rotated(state: Path, only: bool, timeout: float, voice: Voice) -> bool:
+    """The same for a running `up`."""
+    from sidewinder_operator.cli import local_rotation, status
+
+    try:
+        if not only:
+            local_rotation.ask(state)
+            if not local_rotation.follow(state, timeout, voice.say):
+                voice.warn("it is not done in time, and goes on: sidewinder rotate-root --status")
+                return False
+        voice.say(local_rotation.sentence(local_rotation.look(state)))
+    except status.NotRunning as why:
+        raise click.ClickException(str(why)) from None
+    return True
 
 
 @main.command()
@@ -198,6 +230,88 @@ def identity(pod: str, context: str, namespace: str, output: str) -> None:
     else:
         identities.show(found, now, voice)
     sys.exit(1 if identities.faults(found, now) else 0)
+
+
+@main.command()
+@click.argument("service")
+@click.option("-n", "--namespace", default="default", show_default=True, help="The Service's.")
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@STATE
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
+def tls(service: str, namespace: str, context: str, state: Path, output: str) -> None:
+    """Show who calls SERVICE with mTLS and who without; exit 1 if `mtls: {mode: Strict}` refuses somebody.
+
+    Asks the `sidewinder up` that runs with its state in DIR; where none does, or a context is given, the cluster.
+    """
+    from sidewinder_operator.cli import check as checking
+    from sidewinder_operator.cli import tls as calling
+    from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
+    from sidewinder_operator.cli.status import NotRunning, answers
+
+    voice = Voice()
+    try:
+        if not context and answers(state):
+            seen = calling.in_up(state, namespace, service)
+        else:
+            seen = calling.in_cluster(Kubectl(context), namespace, service)
+    except (Unreachable, Refused, NotRunning, calling.Absent) as why:
+        raise click.ClickException(str(why)) from None
+    if output == "json":
+        voice.raw(calling.as_json(seen))
+    else:
+        calling.show(seen, checking.now(), voice)
+    sys.exit(0 if calling.is_safe(seen) else 1)
+
+
+@main.group()
+def authz() -> None:
+    """Who may call what."""
+
+
+@authz.command("check")
+@click.option("--from", "account", default="", metavar="NS/NAME", help="The caller's service account, or a SPIFFE ID.")
+@click.option("--from-ip", "address", default="", metavar="IP", help="The caller's address.")
+@click.option("--to", "called", required=True, metavar="SERVICE[:PORT]", help="Whom it calls; the first port if none.")
+@click.option("--method", default="GET", show_default=True)
+@click.option("--path", default="/", show_default=True)
+@click.option("--host", default="", help="Of the request; the Service's name if none.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="May be given several times.")
+@click.option(
+    "--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Of a token; one that comes again is a list."
+)
+@click.option("--tcp", is_flag=True, help="A connection that is no HTTP.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="The Service's.")
+@click.option("-f", "--filename", "paths", metavar="PATH", multiple=True, type=click.Path(path_type=Path),
+              help="Decide by these manifests instead of what runs.")  # fmt: skip
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@STATE
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
+def authz_check(called: str, namespace: str, output: str, **options: Any) -> None:
+    """Say whether a caller may do something, and by which rule; exit 0 if it may, 1 if not, 2 if nobody can say.
+
+    Asks the proxies in front of SERVICE for what they have in force: those of the `sidewinder up` that runs with its
+    state in DIR; where none does, or a context is given, the cluster's. With -f nothing needs to run.
+    """
+    from sidewinder_operator.cli import authz as checking
+
+    voice = Voice()
+    try:
+        decisions = checking.check(called, namespace, options, voice)
+    except checking.FAULTS as why:
+        voice.warn(str(why))
+        sys.exit(2)
+    if output == "json":
+        voice.raw(checking.as_json(decisions))
+    else:
+        checking.show(decisions, voice)
+    sys.exit(0 if checking.is_allowed(decisions) else 1)
+
+
+main.add_command(apikey)
 
 
 @main.command()

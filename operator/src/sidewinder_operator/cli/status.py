@@ -1,4 +1,7 @@
-"""`sidewinder status`: asks the running `up` over a Unix socket of its own. `up` serves, the command shows."""
+"""`sidewinder status`: asks the running `up` over a Unix socket of its own. `up` serves, the command shows.
+
+`local_rotation` and `tls` ask there as well.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from sidewinder_operator.cli.up import Up
 
 WHERE = "up.json"  # in the state folder: the process and its socket
+ROTATE = "/rotate-root"
 LARGEST_ANSWER = 16 << 20
 SECONDS = 5.0
 PORTS = ("inbound", "outbound", "application", "probe", "admin")
@@ -44,8 +48,13 @@ async def serve(up: Up, state: Path, path: Path) -> web.AppRunner:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(picture(up))
 
+    async def rotate(request: web.Request) -> web.Response:
+        up.rotate_root()
+        return web.json_response(up.rotation.told(), status=202)
+
     application = web.Application()
     application.router.add_get("/status", answer)
+    application.router.add_post(ROTATE, rotate)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.SockSite(runner, bind(path)).start()
@@ -81,9 +90,22 @@ def picture(up: Up) -> dict[str, Any]:
     return {
         "wayIn": {"address": way_in.address, "port": way_in.port, "domain": way_in.domain},
         "proxies": [_door(up), *(_member(up, member.replica.id) for member in up.replicas.members)],
+        "authority": up.rotation.told(),
+        "services": _services(up),
         "objects": objects,
         "problems": [msgspec.to_builtins(problem) for problem in up.problems],
         "sentences": [sentence(problem) for problem in up.problems],
+    }
+
+
+def _services(up: Up) -> dict[str, list[str]]:
+    """Service → the ids of those who serve it."""
+    if up.round is None:
+        return {}
+    members = {member.replica.uid: member.replica.id for member in up.replicas.members}
+    return {
+        name: sorted({members[e.uid] for port in service.ports for e in port.endpoints if e.uid in members})
+        for name, service in up.round.compiled.mesh.services.items()
     }
 
 
@@ -120,20 +142,20 @@ def _member(up: Up, id_: str) -> dict[str, Any]:
     }
 
 
-def ask(state: Path) -> bytes:
+def ask(state: Path, method: str = "GET", path: str = "/status") -> bytes:
     """The running `up`'s answer. Raises NotRunning."""
     where = kept.read(state / WHERE)
     if not where:
         raise NotRunning(f"no `sidewinder up` runs with its state in {state}; name another folder with --state")
     try:
-        path = msgspec.json.decode(where, type=Where).socket
+        place = msgspec.json.decode(where, type=Where).socket
     except msgspec.DecodeError as fault:
         raise NotRunning(f"{state / WHERE} cannot be read ({fault}): remove it") from None
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(SECONDS)
-            connection.connect(path)
-            connection.sendall(b"GET /status HTTP/1.0\r\n\r\n")
+            connection.connect(place)
+            connection.sendall(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
             answer = b""
             while (chunk := connection.recv(65536)) and len(answer) < LARGEST_ANSWER:
                 answer += chunk

@@ -9,6 +9,7 @@ has it.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import signal
 import tempfile
@@ -18,17 +19,22 @@ import msgspec
 import uvloop
 from aiohttp import web
 
+from sidewinder_operator.authority.local import Authority
 from sidewinder_operator.cli import status
 from sidewinder_operator.cli.console import Voice, sentence, summary
+from sidewinder_operator.cli.local_rotation import Rotation
 from sidewinder_operator.cli.sockets import Sockets
 from sidewinder_operator.cli.validate import remains
-from sidewinder_operator.compile import last_good
+from sidewinder_operator.compile import keys, last_good
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.last_good import LastGood
 from sidewinder_operator.discovery.acks import Acks
 from sidewinder_operator.discovery.server import Discovery
 from sidewinder_operator.discovery.session import Session
 from sidewinder_operator.discovery.store import Store
+from sidewinder_operator.issuers import shelf
+from sidewinder_operator.issuers.fetch import Fetcher
+from sidewinder_operator.issuers.keeper import Keeper, named
 from sidewinder_operator.local import kept
 from sidewinder_operator.local.changes import changes
 from sidewinder_operator.local.children import Child, Nursery
@@ -37,11 +43,12 @@ from sidewinder_operator.local.ports import Ports, why_taken
 from sidewinder_operator.local.readiness import until_ready
 from sidewinder_operator.local.replicas import Replicas, Surroundings, Wanted
 from sidewinder_operator.local.sidecars import Sidecar, Telling, unusable
-from sidewinder_operator.mesh.workloads import WayIn
+from sidewinder_operator.mesh.workloads import Replica, WayIn
 from sidewinder_operator.problems import Problem
 from sidewinder_operator.reconcile import Collected, Reconciler, Round
 
 GOOD = "last-good.jsonl"  # in the state folder
+KEYS = "keys.json"  # of issuers, the same
 DEBOUNCE = 0.02  # seconds: files have already kept still, and processes start one by one
 SETTLE_SECONDS = 2.0  # what a removal waits for everybody to have heard of it
 PATIENCE_SECONDS = 8.0  # after which the start is told as it is: a few seconds are normal on a slow machine
@@ -57,6 +64,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     otlp: str = ""
     trace_percent: float = 100.0
     access_log: bool = False
+    certificate_seconds: int = 86_400  # as in a cluster
 
 
 class Cannot(Exception):
@@ -95,6 +103,14 @@ def _remembered(state: Path) -> LastGood:
         raise _no_state(state, fault) from None
 
 
+def _issued(state: Path) -> dict[str, shelf.Kept]:
+    """Issuers' keys as they were last good."""
+    try:
+        return shelf.read(kept.read(state / KEYS))
+    except OSError as fault:
+        raise _no_state(state, fault) from None
+
+
 def _no_state(state: Path, fault: OSError) -> Cannot:
     return Cannot(f"cannot keep state in {state}: {fault}. Name another folder with --state.")
 
@@ -110,6 +126,8 @@ class Up:
         # what users wrote, and where it leads
         self.manifests = Manifests(asked.paths)
         self._loaded = self.manifests.load()
+        self.options = Options(trace_percent=asked.trace_percent)
+        self.issuers = Keeper(Fetcher(loopback=True), self._on_keys, known=_issued(asked.state))
         self.store = Store()
         self.acks = Acks(self.store)
         self.reconciler = Reconciler(
@@ -117,7 +135,7 @@ class Up:
             self._collect,
             self._report,
             last_good=_remembered(asked.state),
-            options=Options(trace_percent=asked.trace_percent),
+            options=self.options,
             debounce=DEBOUNCE,
         )
         self.round: Round | None = None
@@ -125,27 +143,33 @@ class Up:
         self._written = b""
         self._folders: dict[tuple[str, str], Path] = {}
         # what runs
+        self.authority = Authority(self.options.cluster_domain, dt.timedelta(seconds=asked.certificate_seconds))
         self.ports = Ports(ADDRESS)
         self._nursery = Nursery(folder)
         self.sockets = Sockets(folder)
-        self.discovery = Discovery(self.store, self.acks, self.sockets.name, rejected=self._on_rejection)
-        telling = _telling(asked)
-        self.replicas = Replicas(
-            Surroundings(
-                nursery=self._nursery,
-                ports=self.ports,
-                tell=voice.tell,
-                telling=telling,
-                changed=self.reconciler.ring,
-                settled=self._settled,
-                open_socket=self.sockets.open,
-                close_socket=self.sockets.close,
-            )
+        self.discovery = Discovery(
+            self.store, self.acks, self.sockets.name, rejected=self._on_rejection, doubted=self._on_doubt
         )
+        self._telling = _telling(asked)
+        self.replicas = Replicas(self._surroundings())
+        self.rotation = Rotation(self.authority, self.acks, self.store, self.voice.say)
         self.way_in = WayIn(port=asked.port or self.ports.reserve(), address=ADDRESS)
-        self._telling = telling
         self.door: Sidecar | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            nursery=self._nursery,
+            ports=self.ports,
+            tell=self.voice.tell,
+            telling=self._telling,
+            changed=self.reconciler.ring,
+            settled=self._settled,
+            open_socket=self.sockets.open,
+            close_socket=self.sockets.close,
+            identify=self._identify,
+            forget=self.authority.forget,
+        )
 
     async def run(self) -> int:
         """From the first look at the files to the last process."""
@@ -173,10 +197,21 @@ class Up:
         except OSError as fault:
             raise _no_state(self.asked.state, fault) from None
 
+    def _identify(self, replica: Replica, socket: Path) -> Path:
+        """Who its sidecar is, it need not prove: it was started here."""
+        folder = socket.with_suffix(".identity")
+        return self.authority.issue(folder, replica.namespace, replica.service_account, replica.uid)
+
+    def rotate_root(self) -> None:
+        """Somebody asks for another root."""
+        self._spawn(self.rotation.run())
+
     def _begin(self) -> None:
+        socket = self.sockets.open(self.way_in.id)
         self.door = Sidecar(
             self.way_in.name,
-            self.sockets.open(self.way_in.id),
+            socket,
+            self.authority.issue(socket.with_suffix(".identity"), self.options.system_namespace, self.way_in.name),
             self._nursery,
             self.ports,
             self.voice.tell,
@@ -187,7 +222,7 @@ class Up:
         if not done.compiled.cluster.processes and not done.compiled.cluster.services:
             self.voice.warn("nothing to run yet: these manifests have no Service and no LocalProcess")
         self.door.child.start()
-        for work in (self.reconciler.run(), self._watch(), self._welcome()):
+        for work in (self.reconciler.run(), self._watch(), self._welcome(), self.authority.run(), self.issuers.run()):
             self._spawn(work)
 
     async def _end(self, runner: web.AppRunner, asking: web.AppRunner | None) -> None:
@@ -228,6 +263,7 @@ class Up:
     def _collect(self) -> Collected:
         """The files as they last kept still, and the processes as they are."""
         cluster, problems = self._loaded
+        cluster = msgspec.structs.replace(cluster, keys=self.issuers.fetched())
         running = Running(replicas=self.replicas.running(), ways_in=(self.way_in,))
         wrecks = remains(self.manifests)
         return Collected(cluster=cluster, problems=tuple(problems), wrecks=wrecks, running=running)
@@ -235,6 +271,7 @@ class Up:
     def _report(self, done: Round) -> None:
         """A turn of the loop: runs what is asked for, remembers what is good, tells what is new."""
         self.round = done
+        self.issuers.want(keys.wanted(done.compiled.cluster))
         self.voice.expect(f"{name} sidecar" for _, name in done.compiled.cluster.processes)
         self.replicas.want({key: Wanted(p, self._home(key)) for key, p in done.compiled.cluster.processes.items()})
         written = last_good.dump(done.compiled.last_good)
@@ -245,6 +282,17 @@ class Up:
             except OSError as fault:
                 self.voice.warn(f"cannot keep what is good for the next start: {fault}")
         self._tell(tuple(self.manifests.placed(done.problems)), done)
+
+    def _on_doubt(self, resources: tuple[str, ...]) -> None:
+        self.issuers.doubt(named(resources))
+
+    def _on_keys(self) -> None:
+        """An issuer has others, or is away."""
+        self.reconciler.ring()
+        try:
+            kept.write(self.asked.state / KEYS, shelf.lines(self.issuers.kept()))
+        except OSError as fault:
+            self.voice.warn(f"cannot keep issuers' keys for the next start: {fault}")
 
     def _tell(self, problems: tuple[Problem, ...], done: Round) -> None:
         known = {sentence(problem) for problem in self.problems}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sidewinder_operator.compile.last_good import LastGood
-from sidewinder_operator.compile.sections import Applied, Attachments, Fault, Row, Scope
+from sidewinder_operator.compile.sections import Applied, Attachments, Fault, Kept, Row, Scope
 from sidewinder_operator.compile.seniority import origin, seniority
 from sidewinder_operator.compile.targets import Targets, locate, refusal
 from sidewinder_operator.compile.wreck import Wreck
@@ -43,6 +43,7 @@ class World(NamedTuple):
     stale: frozenset[Reference]
     wrecks: tuple[Wreck, ...]
     problems: list[Problem]
+    kept: Kept
 
 
 def attach(world: World) -> Attachments:
@@ -92,17 +93,20 @@ def _applied(world: World, policy: ApiPolicy, row: Row) -> Applied | None:
     if written is None:
         return None
     owner = policy.reference
-    value, faults = row.build(written, world.targets.cluster)
+    value, faults = row.build(written, world.targets.cluster, owner.namespace)
+    severity = "Error" if value is None else "Warning"  # it holds, but for what the fault names
     for fault in faults:
-        _tell(world.problems, owner, f"spec.{row.name}", fault, row.name)
+        _tell(world.problems, owner, f"spec.{row.name}", fault, row.name, severity)
     if value is not None:
         return Applied(value, origin(policy, owner in world.stale))
     previous = world.last_good.get(owner)
     written = row.read(previous) if isinstance(previous, ApiPolicy) else None
     if previous is not None and written is not None:
-        value, _ = row.build(written, world.targets.cluster)
+        value, _ = row.build(written, world.targets.cluster, owner.namespace)
         if value is not None:
             return Applied(value, origin(previous, stale=True))
+    if (value := world.kept.get((owner, row.name))) is not None:
+        return Applied(value, origin(policy, stale=True))
     return _closed(row, origin(policy), "; ".join(fault.message for fault in faults)) if row.written.SECURITY else None
 
 

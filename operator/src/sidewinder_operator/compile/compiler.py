@@ -11,12 +11,15 @@ from typing import Any
 
 import msgspec
 
+from sidewinder_operator.compile import in_front, keys, mtls
 from sidewinder_operator.compile.attachment import World, attach
 from sidewinder_operator.compile.conflicts import conflicts
+from sidewinder_operator.compile.identities import Identities
 from sidewinder_operator.compile.last_good import LastGood, heal, remember
+from sidewinder_operator.compile.policies import policies
 from sidewinder_operator.compile.registry import ROWS
 from sidewinder_operator.compile.routes import Routing, captures, routes, routing
-from sidewinder_operator.compile.sections import Attachments, Row, service_chain
+from sidewinder_operator.compile.sections import Attachments, Kept, Row, service_chain
 from sidewinder_operator.compile.services import backend, services
 from sidewinder_operator.compile.targets import survey
 from sidewinder_operator.compile.workloads import Selection, gateways, workloads
@@ -46,7 +49,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compiled(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `cluster` is what was compiled: broken objects that were good once (`stale`) as they were."""
+    """What came of it. `cluster` is what was compiled: broken objects that were good once (`stale`) as they were.
+    `kept` is what sections were built of, for the next time: lists that break are as they last were."""
 
     mesh: Mesh
     problems: tuple[Problem, ...]
@@ -54,6 +58,7 @@ class Compiled(msgspec.Struct, frozen=True, kw_only=True):
     stale: frozenset[Reference]
     cluster: Cluster
     attachments: Attachments
+    kept: Kept = {}
 
 
 _NOWHERE = Running()
@@ -68,25 +73,32 @@ def compile_cluster(
     wrecks: Iterable[Wreck] = (),
     options: Options = _DEFAULTS,
     rows: tuple[Row, ...] = ROWS,
+    kept: Kept | None = None,
 ) -> Compiled:
     """The mesh that a cluster means, what is wrong with it, and what is good from now on."""
     previous = last_good or {}
     problems: list[Problem] = []
     healed, stale = heal(_ordered(cluster), previous)
-    world = World(survey(healed, options.system_namespace), rows, previous, stale, tuple(wrecks), problems)
+    world = World(survey(healed, options.system_namespace), rows, previous, stale, tuple(wrecks), problems, kept or {})
     attachments = attach(world)
     found = workloads(healed, running.replicas, running.pods)
     selection = Selection(healed, found)
-    called = services(healed, selection, stale, problems)
+    called = services(healed, selection, Identities(found, options.cluster_domain), stale, problems)
     routed = routing(healed, called, attachments, rows, stale, problems)
     meant = routes(routed)
     problems.extend(conflicts(meant, routed.placed))
+    problems.extend(in_front.mistakes(healed))
+    owned = selection.owned(found, _obeying(attachments, rows, called))
+    ruled, held = policies(owned, selection, attachments, rows, healed)
+    problems.extend(mtls.weaker(attachments))
+    problems.extend(keys.problems(healed))
     mesh = Mesh(
-        workloads=selection.owned(found, _obeying(attachments, rows, called)),
+        workloads=ruled,
         gateways=gateways(running.ways_in),
         services={name: _placed(routed, service, rows) for name, service in called.items()},
         backends=_backends(routed, called),
         routes=dict(sorted(meant.items())),
+        policies=held,
         cluster_domain=options.cluster_domain,
         trace_percent=options.trace_percent,
         outbound=options.outbound,
@@ -99,6 +111,7 @@ def compile_cluster(
         stale=stale,
         cluster=healed,
         attachments=attachments,
+        kept=attachments.kept(rows),
     )
 
 

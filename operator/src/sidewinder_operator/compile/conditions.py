@@ -20,7 +20,7 @@ from sidewinder_operator.resources.route import ApiRoute, ParentRef
 from sidewinder_operator.resources.workload import ExternalWorkload
 
 # Reasons that the Gateway API keeps for ResolvedRefs: the object is accepted, something that it names is not there.
-UNRESOLVED = frozenset({"BackendNotFound", "InvalidKind", "RefNotPermitted"})
+UNRESOLVED = frozenset({"BackendNotFound", "InvalidEntry", "InvalidKind", "KeysUnavailable", "RefNotPermitted"})
 LOST = frozenset({"Overridden", "Conflicted"})
 # On one target a policy that lost everything there is refused, even where it holds on another.
 HELD_BY_OTHERS = frozenset({"Conflicted"})
@@ -135,7 +135,7 @@ def _conditions(
     ]
     lost = [problem for problem in problems if problem.reason in LOST and problem not in refused]
     conditions = [_condition("Accepted", "Accepted", refused)]
-    if isinstance(thing, ApiRoute):
+    if isinstance(thing, ApiRoute) or unresolved:  # of a policy, only what went wrong is worth a condition
         conditions.append(_condition("ResolvedRefs", "ResolvedRefs", unresolved))
     if lost:
         conditions.append(Condition(type="Overridden", status="True", reason="Overridden", message=_message(lost)))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from sidewinder_operator.compile import cors
 from sidewinder_operator.resources.constraints import snake
+from sidewinder_operator.resources.cors import CorsFilter
 from sidewinder_operator.resources.filters import FILTERS, Filter, HeaderField, PathModifier
 from sidewinder_operator.resources.filters import DirectResponse as WrittenResponse
 from sidewinder_operator.resources.filters import HeaderModifier as WrittenModifier
 from sidewinder_operator.resources.filters import RequestRedirect as WrittenRedirect
 from sidewinder_operator.resources.filters import URLRewrite as WrittenRewrite
 from sidewinder_sidecar.snapshot.filters import (
+    Cors,
     DirectResponse,
     FieldValue,
     FilterSpec,
@@ -67,6 +70,10 @@ def _direct(written: WrittenResponse) -> FilterSpec:
     return DirectResponse(status=written.status_code, body=written.body, headers=_fields(written.headers))
 
 
+def _cors(written: CorsFilter) -> FilterSpec:
+    return Cors(cors.spec(cors.meant(written), ""))
+
+
 def _fields(written: Iterable[HeaderField]) -> tuple[FieldValue, ...]:
     return tuple(
         FieldValue(field.name, field.value_template, template=True)
@@ -90,6 +97,7 @@ _VERBS: Mapping[str, Callable[[Any], FilterSpec]] = {
     "RequestRedirect": _redirect,
     "URLRewrite": _rewrite,
     "DirectResponse": _direct,
+    "CORS": _cors,
 }
 _REPLACEMENTS: Mapping[str, tuple[Callable[[str], PathReplacement], str]] = {
     "ReplaceFullPath": (FullPath, "replace_full_path"),

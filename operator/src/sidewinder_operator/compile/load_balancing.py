@@ -8,7 +8,7 @@ from sidewinder_operator.resources import Cluster
 from sidewinder_operator.resources.load_balancing import LoadBalancing
 
 
-def build(written: LoadBalancing, _: Cluster) -> Built:
+def build(written: LoadBalancing, _cluster: Cluster, _namespace: str) -> Built:
     """The section as meant."""
     return MeshLoadBalancing(algorithm=written.type), ()
 

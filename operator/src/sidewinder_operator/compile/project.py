@@ -16,11 +16,13 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidewinder_operator.compile import specs
+from sidewinder_operator.compile import policy_specs, specs
 from sidewinder_operator.compile.directory import Directory
 from sidewinder_operator.mesh import Mesh
 from sidewinder_operator.mesh.origin import Origin
+from sidewinder_operator.mesh.policies import MeshPolicy
 from sidewinder_operator.mesh.services import MeshPort, MeshService
+from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot import Resource, Snapshot, decode, encode, version
 
@@ -70,6 +72,7 @@ class Projector:
         self._mesh = mesh
         self._ports = {port.name: (service, port) for service in mesh.services.values() for port in service.ports}
         self._homes = _homes(mesh)
+        self._policies: dict[str, MeshPolicy] = _kept(mesh.policies, previous._policies if previous is not None else {})
         self._directory: Directory | None = None
         # what is made, and what was
         self._parts: dict[_Key, _Part] = {}
@@ -125,7 +128,8 @@ class Projector:
         if (layer := self._layers.get(key)) is not None:
             return layer
         noun = self._mesh.gateways.get(identity) or self._mesh.workloads[identity]
-        inputs = (noun, self._mesh.cluster_domain, self._mesh.trace_percent, self._mesh.outbound)
+        policies = tuple(self._policies[name] for name in _policies_of(noun))
+        inputs = (noun, policies, self._mesh.cluster_domain, self._mesh.trace_percent, self._mesh.outbound)
         part = self._parts_before.get(key)
         if part is not None and part.inputs == inputs:
             self._parts[key] = part
@@ -133,8 +137,18 @@ class Projector:
             return layer
         made, origins = specs.own(self._mesh, noun)
         resources = {name: _encode(name, spec, origins) for name, spec in made.items()}
+        for policy in policies:
+            resources.update(self._policy(policy))
         self._parts[key] = _Part(inputs, resources["proxy/self"])
         return self._layer(key, resources)
+
+    def _policy(self, policy: MeshPolicy) -> Resources:
+        """What holds on a port of this proxy, and what that names: nobody else gets either."""
+        name = f"policy/{policy.name}"
+        found = {name: self._made(name, (), (policy,), lambda: policy_specs.policy(policy), policy.origins)}
+        for each, spec in policy_specs.named(policy):
+            found[each] = self._made(each, (), (spec,), _itself(spec), ())
+        return found
 
     def _whole(self, view: View) -> Layer:
         """Everything, as seen from there."""
@@ -238,6 +252,25 @@ class Projector:
                 part = _Part(inputs, part.encoded if part is not None and part.encoded == encoded else encoded)
             self._parts[key] = part
         return part.encoded
+
+
+def _itself(spec: Resource) -> Callable[[], Resource]:
+    return lambda: spec
+
+
+def _kept(policies: dict[str, MeshPolicy], before: dict[str, MeshPolicy]) -> dict[str, MeshPolicy]:
+    """The policies, as the same objects where they are equal: thousands of workloads are compared with them."""
+    return {
+        name: before[name] if name in before and before[name] == policy else policy for name, policy in policies.items()
+    }
+
+
+def _policies_of(noun: MeshWorkload | MeshGateway) -> tuple[str, ...]:
+    """The names of all that holds on its ports."""
+    if isinstance(noun, MeshGateway):
+        return ()
+    rest = (noun.policy,) if noun.inbound else ()  # of local mode's there are no other ports
+    return tuple(dict.fromkeys(name for name in (*rest, *(port.policy for port in noun.ports)) if name))
 
 
 def _homes(mesh: Mesh) -> dict[str, dict[str, None]]:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from sidewinder_operator.compile import load_balancing, retry_constraint
+from sidewinder_operator.compile import (
+    authentication,
+    authorization,
+    cors,
+    load_balancing,
+    mtls,
+    redact,
+    retry_constraint,
+)
 from sidewinder_operator.compile.sections import Row
 
-ROWS: tuple[Row, ...] = (load_balancing.ROW, retry_constraint.ROW)
+ROWS: tuple[Row, ...] = (
+    load_balancing.ROW,
+    retry_constraint.ROW,
+    mtls.ROW,
+    authentication.ROW,
+    authorization.ROW,
+    cors.ROW,
+    redact.ROW,
+)

@@ -9,7 +9,7 @@ from sidewinder_operator.resources.quantity import seconds
 from sidewinder_operator.resources.retry_constraint import RetryConstraint
 
 
-def build(written: RetryConstraint, _: Cluster) -> Built:
+def build(written: RetryConstraint, _cluster: Cluster, _namespace: str) -> Built:
     """The section as meant."""
     budget, rate = written.budget, written.min_retry_rate
     meant = MeshRetryConstraint(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from sidewinder_operator.mesh.origin import Origin
+from sidewinder_operator.problems import Reference
 from sidewinder_operator.resources import Cluster
 from sidewinder_operator.resources.policy import ApiPolicy
 from sidewinder_operator.resources.section import Section
@@ -50,8 +51,10 @@ class Row(NamedTuple):
     name: str
     written: type[Section]
     read: Callable[[ApiPolicy], Section | None]
-    build: Callable[[Any, Cluster], Built]
+    build: Callable[[Any, Cluster, str], Built]  # as written, where names are looked up, the policy's namespace
     combine: Callable[[Any, Any], Any] | None = None  # Minimum only: the smaller of two, field by field
+    # What was built last serves on when what the section names breaks. Never of one that holds what can be revoked.
+    keeps: bool = False
 
     @property
     def client(self) -> bool:
@@ -67,6 +70,9 @@ class Applied(NamedTuple):
     closed: str = ""
 
 
+Kept: TypeAlias = Mapping[tuple[Reference, str], Any]  # policy and section → what was built of it last
+
+
 class Attachments(NamedTuple):
     """Section's name → scope → who won there: one for Replace, all (oldest first) for the others."""
 
@@ -79,6 +85,17 @@ class Attachments(NamedTuple):
     def effective(self, row: Row, chain: Iterable[Scope]) -> tuple[Applied, ...]:
         """What holds at the end of a chain of scopes that goes from least to most specific."""
         return _MERGES[row.written.MERGING](row, [found for scope in chain for found in self.on(row, scope)])
+
+    def kept(self, rows: Iterable[Row]) -> Kept:
+        """What serves on should it break."""
+        return {
+            (applied.origin.reference, row.name): applied.value
+            for row in rows
+            if row.keeps
+            for held in self.table.get(row.name, {}).values()
+            for applied in held
+            if not applied.closed
+        }
 
     def any_on(self, rows: Iterable[Row], scope: Scope) -> bool:
         """Is at least one of the sections attached to exactly this scope?"""

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 import msgspec
 
 from sidewinder_operator.compile.directory import canonical
+from sidewinder_operator.compile.identities import Identities
 from sidewinder_operator.compile.protocol import protocol
 from sidewinder_operator.compile.sections import Attachments, Row, Scope, service_chain
 from sidewinder_operator.compile.seniority import origin
@@ -36,7 +37,11 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 def services(
-    cluster: Cluster, selection: Selection, stale: frozenset[Reference], problems: list[Problem]
+    cluster: Cluster,
+    selection: Selection,
+    identities: Identities,
+    stale: frozenset[Reference],
+    problems: list[Problem],
 ) -> dict[str, MeshService]:
     """All Services that have a port of ours to call, by "<namespace>/<name>", still without routes."""
     slices = _by_service(cluster, problems)
@@ -52,7 +57,7 @@ def services(
         found["/".join(key)] = MeshService(
             namespace=key[0],
             name=key[1],
-            ports=tuple(_port(service, port, members, own_slices) for port in _served(service, problems)),
+            ports=tuple(_port(service, port, members, own_slices, identities) for port in _served(service, problems)),
             addresses=addresses,
             headless=service.spec.cluster_ip == HEADLESS,
             origin=source,
@@ -125,12 +130,16 @@ def _served(service: Service, problems: list[Problem]) -> Iterator[ServicePort]:
 
 
 def _port(
-    service: Service, port: ServicePort, members: Iterable[MeshWorkload], slices: Iterable[EndpointSlice]
+    service: Service,
+    port: ServicePort,
+    members: Iterable[MeshWorkload],
+    slices: Iterable[EndpointSlice],
+    identities: Identities,
 ) -> MeshPort:
     found: dict[tuple[str, str, int], MeshEndpoint] = {}
     for endpoint in (
-        *_sliced(service, port, _of_family(service, slices), _leaving(members)),
-        *_selected(service, port, members),
+        *_sliced(service, port, _of_family(service, slices), _leaving(members), identities),
+        *_selected(service, port, members, identities),
     ):
         key = endpoint.uid, endpoint.address, endpoint.port
         if endpoint.ready or key not in found:  # while slices are rewritten one may stand in two: ready counts
@@ -158,7 +167,9 @@ def _leaving(members: Iterable[MeshWorkload]) -> frozenset[str]:
     return frozenset(workload.uid for workload in members if workload.terminating)
 
 
-def _selected(service: Service, port: ServicePort, members: Iterable[MeshWorkload]) -> Iterator[MeshEndpoint]:
+def _selected(
+    service: Service, port: ServicePort, members: Iterable[MeshWorkload], identities: Identities
+) -> Iterator[MeshEndpoint]:
     target = port.target_port if port.target_port is not None else port.port
     any_ready = service.spec.publish_not_ready_addresses
     for workload in members:
@@ -175,11 +186,16 @@ def _selected(service: Service, port: ServicePort, members: Iterable[MeshWorkloa
                         zone=workload.zone,
                         ready=workload.ready or any_ready,
                         labels=workload.labels,
+                        identity=identities.of(workload, own.dialled),
                     )
 
 
 def _sliced(
-    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], leaving: Container[str]
+    service: Service,
+    port: ServicePort,
+    slices: Iterable[EndpointSlice],
+    leaving: Container[str],
+    identities: Identities,
 ) -> Iterator[MeshEndpoint]:
     """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count."""
     any_ready = service.spec.publish_not_ready_addresses
@@ -201,6 +217,7 @@ def _sliced(
                     port=number,
                     zone=endpoint.zone,
                     ready=stays and (any_ready or told.ready is not False),
+                    identity=identities.at(uid, address, number),
                 )
 
 

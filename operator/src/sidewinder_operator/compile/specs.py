@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sidewinder_operator.compile.in_front import MOST_HOPS
 from sidewinder_operator.mesh import Mesh
 from sidewinder_operator.mesh.load_balancing import Algorithm, MeshLoadBalancing
 from sidewinder_operator.mesh.origin import Origin
@@ -122,7 +123,15 @@ def endpoints(port: MeshPort) -> EndpointsSpec:
     return EndpointsSpec(
         name=port.name,
         endpoints=tuple(
-            EndpointSpec(uid=e.uid, address=e.address, port=e.port, zone=e.zone, ready=e.ready, labels=e.labels)
+            EndpointSpec(
+                uid=e.uid,
+                address=e.address,
+                port=e.port,
+                zone=e.zone,
+                ready=e.ready,
+                labels=e.labels,
+                identity=e.identity,
+            )
             for e in port.endpoints
         ),
     )
@@ -141,6 +150,7 @@ def proxy(mesh: Mesh, workload: MeshWorkload) -> ProxySpec:
         service=workload.service or workload.name,
         labels=workload.labels,
         cluster_domain=mesh.cluster_domain,
+        trust_domain=mesh.cluster_domain,
         trace_percent=mesh.trace_percent,
         lazy=workload.lazy,
         terminating=workload.terminating,
@@ -161,6 +171,9 @@ def inbound(workload: MeshWorkload) -> dict[str, Resource]:
             services=tuple(_inbound_name(port) for port in workload.ports),
             pass_through=True,  # a port that nobody declared is still the application's own
             transparent=True,
+            policy=workload.policy,
+            trusted_hops=workload.trusted_hops,
+            proxy_protocol=workload.proxy_protocol,
         )
         return {"listener/inbound": listener, **resources}
     listeners: dict[str, Resource] = {
@@ -171,6 +184,8 @@ def inbound(workload: MeshWorkload) -> dict[str, Resource]:
             port=port.dialled,
             services=(),  # whatever the authority says, it is the application that was dialled
             default_service=_inbound_name(port),
+            trusted_hops=workload.trusted_hops,
+            proxy_protocol=(port.dialled,) if workload.proxy_protocol else (),
         )
         for port in workload.ports
     }
@@ -198,6 +213,7 @@ def _behind(workload: MeshWorkload, port: WorkloadPort) -> dict[str, Resource]:
             port=port.port or port.application,
             protocol=port.protocol,
             backend=name,
+            policy=port.policy,
         ),
         f"backend/{name}": BackendSpec(name=name, endpoints=name, service=owner),
         f"endpoints/{name}": EndpointsSpec(name=name, endpoints=(application,)),
@@ -217,6 +233,7 @@ def outbound(mesh: Mesh, workload: MeshWorkload) -> dict[str, Resource]:
             port=workload.outbound,
             pass_through=mesh.outbound == "Allow",
             transparent=True,
+            trusted_hops=_told_on(workload),
         )
         return {"listener/outbound": redirected}
     listener = ListenerSpec(
@@ -226,8 +243,14 @@ def outbound(mesh: Mesh, workload: MeshWorkload) -> dict[str, Resource]:
         port=workload.outbound,
         forward_proxy=True,
         pass_through=True,
+        trusted_hops=_told_on(workload),
     )
     return {"listener/outbound": listener}
+
+
+def _told_on(workload: MeshWorkload) -> int:
+    """Who is told of the hops in front of it passes them on when it calls others: they count for themselves."""
+    return MOST_HOPS if workload.trusted_hops else 0
 
 
 def own(mesh: Mesh, noun: MeshWorkload | MeshGateway) -> tuple[dict[str, Resource], tuple[Origin, ...]]:
@@ -245,6 +268,7 @@ def gateway_proxy(mesh: Mesh, way_in: MeshGateway) -> ProxySpec:
         namespace="",
         service=way_in.name,
         cluster_domain=mesh.cluster_domain,
+        trust_domain=mesh.cluster_domain,
         trace_percent=mesh.trace_percent,
     )
 

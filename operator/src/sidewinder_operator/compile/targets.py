@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sidewinder_operator.compile.sections import Fault, Row, Scope
 from sidewinder_operator.resources import Cluster
+from sidewinder_operator.resources.core import Service
 from sidewinder_operator.resources.policy import TargetRef
 from sidewinder_operator.resources.route import ApiRoute, RouteRule
 
@@ -67,9 +68,21 @@ def refusal(targets: Targets, row: Row, scope: Scope) -> Fault | None:
     if scope.kind not in row.written.TARGETS:
         kinds = ", ".join(sorted(row.written.TARGETS))
         return Fault("kind", "Invalid", f"{row.name} cannot be attached to kind {scope.kind}, only to {kinds}")
-    if scope.kind != "ApiRoute" or row.client:
+    if row.client:
+        return None
+    if scope.kind == "Service":
+        return _on_service(row, targets.cluster.services[scope.namespace, scope.name])
+    if scope.kind != "ApiRoute":
         return None
     return _on_route(row, scope, targets.cluster.routes[scope.namespace, scope.name])
+
+
+def _on_service(row: Row, service: Service) -> Fault | None:
+    """A server section is enforced by the proxies of those whom the Service selects: without a selector by nobody."""
+    if service.spec.selector and service.spec.type != "ExternalName":
+        return None
+    why = "has no selector" if service.spec.type != "ExternalName" else "is a host outside"
+    return Fault("name", "Invalid", f"Service {service.namespace}/{service.name} {why}: nobody enforces {row.name}")
 
 
 def _on_route(row: Row, scope: Scope, route: ApiRoute) -> Fault | None:

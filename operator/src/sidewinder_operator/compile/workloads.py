@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 
+from sidewinder_operator.compile import in_front
 from sidewinder_operator.compile.protocol import protocol
 from sidewinder_operator.mesh.services import Spoken
 from sidewinder_operator.mesh.workloads import (
@@ -19,7 +20,7 @@ from sidewinder_operator.mesh.workloads import (
     identity,
 )
 from sidewinder_operator.resources import Cluster, Key
-from sidewinder_operator.resources.core import Service
+from sidewinder_operator.resources.core import Service, ServicePort
 from sidewinder_operator.resources.workload import ExternalWorkload, LocalProcess
 
 POD = "Pod"
@@ -69,10 +70,12 @@ def _process(process: LocalProcess, replica: Replica) -> MeshWorkload:
         generation=process.metadata.generation,
         labels=process.metadata.labels,
         zone=process.metadata.labels.get(ZONE, ""),
-        service_account=process.spec.service_account,
+        service_account=replica.service_account or process.spec.service_account,
         addresses=(replica.address,),
         ports=(port,),
         outbound=replica.outbound,
+        trusted_hops=in_front.hops(process.metadata.annotations),
+        proxy_protocol=in_front.ports(process.metadata.annotations),
         ready=replica.ready,
     )
 
@@ -92,6 +95,9 @@ def _pod(pod: PodReplica) -> MeshWorkload:
         ports=pod.ports,
         outbound=pod.outbound,
         inbound=pod.inbound,
+        direct=pod.direct,
+        trusted_hops=pod.trusted_hops,
+        proxy_protocol=pod.proxy_protocol,
         ready=pod.ready and not pod.terminating,
         terminating=pod.terminating,
     )
@@ -118,6 +124,10 @@ class Selection:
     def members(self, service: Key) -> tuple[MeshWorkload, ...]:
         """The workloads that a Service selects, by id."""
         return self._members.get(service, ())
+
+    def services(self, workload: str) -> tuple[Service, ...]:
+        """The Services that select a workload, by name."""
+        return tuple(self._services.get(workload, ()))
 
     def owned(self, found: dict[str, MeshWorkload], obeying: Container[str] = ()) -> dict[str, MeshWorkload]:
         """The workloads with the Service that each belongs to: of several the one that asks for the fewest labels.
@@ -151,6 +161,14 @@ class Selection:
                 owners[workload.id] = min(owners.get(workload.id, rank), rank)
                 self._services[workload.id].append(cluster.services[key])
         return owners
+
+
+def leads_to(service: Service, port: WorkloadPort) -> Iterator[ServicePort]:
+    """The ports of a Service through which this port of a workload that it selects is called."""
+    for own in service.spec.ports:
+        target = own.target_port if own.target_port is not None else own.port
+        if own.protocol == "TCP" and (port.name == target if isinstance(target, str) else port.port in (0, target)):
+            yield own
 
 
 def _served(pod: MeshWorkload, services: Iterable[Service], obeying: Container[str]) -> tuple[WorkloadPort, ...]:

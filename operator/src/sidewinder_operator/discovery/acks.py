@@ -31,7 +31,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 class Having(msgspec.Struct, frozen=True, kw_only=True):
     """What one workload's sidecar has told. `epoch`: its own count of its connections. `build`: its version. `wants`:
-    what it asked for beyond what everybody in its namespace gets. `trusts`, `renewed`: as in `stream.Trusts`."""
+    what it asked for beyond what everybody in its namespace gets. `trusts`, `renewed`: as in `stream.Trusts`. `until`:
+    when the certificate that it came with ends, in seconds since 1970; 0: it came with none."""
 
     epoch: int = 0
     versions: Mapping[str, str] = {}
@@ -40,6 +41,7 @@ class Having(msgspec.Struct, frozen=True, kw_only=True):
     wants: tuple[str, ...] = ()
     trusts: tuple[str, ...] = ()
     renewed: bool = False
+    until: int = 0
 
     def equals(self, other: Having) -> bool:
         """Whether it says the same; of equal versions mostly without looking inside."""
@@ -51,6 +53,7 @@ class Having(msgspec.Struct, frozen=True, kw_only=True):
             and self.wants == other.wants
             and self.trusts == other.trusts
             and self.renewed == other.renewed
+            and self.until == other.until
         )
 
 

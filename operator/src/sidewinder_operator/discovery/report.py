@@ -32,6 +32,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wants: tuple[str, ...] | None = None
     trusts: tuple[str, ...] | None = None
     renewed: bool | None = None
+    until: int | None = None
     gone: str = ""
     synced: bool = False
     ping: int = 0
@@ -74,6 +75,7 @@ class Writing:
             wants=having.wants if having.wants != last.wants else None,
             trusts=having.trusts if having.trusts != last.trusts else None,
             renewed=having.renewed if having.renewed != last.renewed else None,
+            until=having.until if having.until != last.until else None,
         )
         return _ENCODER.encode(told) + b"\n"
 
@@ -118,6 +120,7 @@ class Reading:
             wants=line.wants if line.wants is not None else last.wants,
             trusts=line.trusts if line.trusts is not None else last.trusts,
             renewed=line.renewed if line.renewed is not None else last.renewed,
+            until=line.until if line.until is not None else last.until,
         )
         self.pods[line.pod] = having
         return having

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
@@ -53,13 +54,19 @@ class Lines:
 class Client:
     """One open stream: its session, and the event that says there may be something to write."""
 
-    def __init__(self, workload: str, widen: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        workload: str,
+        widen: Callable[[tuple[str, ...]], tuple[str, ...]],
+        doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
+    ) -> None:
         self.workload = workload
-        self.session = Session(widen)
+        self.session = Session(widen, doubted)
         self.wake = asyncio.Event()
         self.welcome = False  # its turn to get a picture has come
         self.parting = False  # it was told to come back elsewhere and to leave then
         self.goodbye = ""  # why it is told to go; the writer sends it and ends
+        self.until = 0  # when the certificate that it came with ends, in seconds since 1970; 0: it came with none
 
     @property
     def epoch(self) -> int:
@@ -93,6 +100,7 @@ class Discovery:
         departures: Departures | None = None,
         newcomers: Newcomers | None = None,
         rejected: Callable[[str, Session], None] = lambda workload, session: None,
+        doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
     ) -> None:
         self._store = store
         self._acks = acks
@@ -102,6 +110,7 @@ class Discovery:
         self._drain_seconds = drain_seconds
         self._rebalance_seconds = rebalance_seconds
         self._rejected = rejected
+        self._doubted = doubted  # resources that a client takes for out of date, by name
         self.clients: dict[str, Client] = {}
         self.newcomers = newcomers or Newcomers()
         self._closing = ""
@@ -142,7 +151,9 @@ class Discovery:
         response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        client = Client(workload, lambda keys: self._widen(workload, keys))
+        client = Client(workload, lambda keys: self._widen(workload, keys), self._doubted)
+        if (lasting := self._lasting(request)) is not None:
+            client.until = round(time.time() + lasting)
         if (older := self.clients.get(workload)) is not None:
             older.leave("replaced by a newer stream")
         self.clients[workload] = client
@@ -152,7 +163,7 @@ class Discovery:
         reader = asyncio.create_task(self._read(client, request, newcomer), name=f"discovery from {workload}")
         try:
             both = (writer, reader)
-            await asyncio.wait(both, timeout=self._lasting(request), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=lasting, return_when=asyncio.FIRST_COMPLETED)
             if not writer.done():  # the client ended, broke the rules, or is out of time: the writer may still say so
                 client.leave("end of stream" if reader.done() else "certificate expired")
                 await asyncio.wait((writer,), timeout=self._drain_seconds)
@@ -233,6 +244,7 @@ class Discovery:
             wants=self._store.wants(client.workload),
             trusts=session.trusts.trusts,
             renewed=session.trusts.renewed,
+            until=client.until,
         )
         before = self._acks.own.get(client.workload)
         self._acks.tell(client.workload, having)

@@ -11,6 +11,7 @@
    stream of changes could keep the search from ever ending.
 6. What the client wants beyond its picture is handed to `widen`: what is there comes as a new picture, what is not is
    told with a lifetime.
+7. Key sets that lack a key are handed to `doubted`: whoever fetches them decides whether it is time to.
 """
 
 from __future__ import annotations
@@ -53,10 +54,16 @@ def same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 class Session:
     """The state of one stream. `receive` and `want` take in, `lines` gives what is to be written now. `widen`
-    takes keys of what the picture should hold as well, and returns those that name nothing."""
+    takes keys of what the picture should hold as well, and returns those that name nothing. `doubted` hears which of
+    the client's resources may be out of date."""
 
-    def __init__(self, widen: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda keys: keys) -> None:
+    def __init__(
+        self,
+        widen: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda keys: keys,
+        doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
+    ) -> None:
         self._widen = widen
+        self._doubted = doubted
         # what the client told
         self.hello: stream.Hello | None = None
         self.has: Mapping[str, str] = {}  # acknowledged; before the first ack, what it said it has
@@ -119,6 +126,9 @@ class Session:
                     self._answers.append(stream.encode(stream.Unknown(unknown, UNKNOWN_SECONDS)))
             case stream.Trusts():
                 self.trusts = message
+            case stream.Stale(names):
+                if held := tuple(name for name in names if name in self.has):
+                    self._doubted(held)
             case stream.Seen(seen):
                 self.seen = seen
             case stream.Released(released):

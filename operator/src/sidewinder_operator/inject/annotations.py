@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from sidewinder_operator.compile.in_front import HOPS_RIGHT, MOST_HOPS
+
 PREFIX = "sidewinder.dev/"
 LABEL = f"{PREFIX}inject"  # on namespaces `enabled`, on pods `disabled`
 ENABLED, DISABLED = "enabled", "disabled"
@@ -47,6 +49,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: int | None = None
     pre_stop: bool = True
     rewrite_probes: bool = True
+    trusted_hops: int = 0
+    proxy_protocol: tuple[int, ...] = ()
 
 
 class Annotation(NamedTuple):
@@ -135,6 +139,12 @@ ANNOTATIONS: tuple[Annotation, ...] = (
                DISABLED,
                "Whether the proxy asks the containers' HTTP and TCP probes for the kubelet. Without that, a TCP probe "
                "passes as soon as the proxy runs."),
+    Annotation("trusted-hops", _number(0, MOST_HOPS), HOPS_RIGHT, "1",
+               "How many proxies in front of the pod are believed when they say in `X-Forwarded-For` who calls. "
+               "Read from the live pod."),
+    Annotation("proxy-protocol", _several(_PORT), _PORTS_RIGHT, "8443",
+               "Ports of the pod whose callers begin with a PROXY protocol header, version 1 or 2; nobody comes in "
+               "there without one. Read from the live pod."),
 )  # fmt: skip
 _BY_NAME = {PREFIX + row.name: row for row in ANNOTATIONS}
 

@@ -50,6 +50,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     settled: Callable[[], Awaitable[None]]  # everybody has heard of the last change, or had time to
     open_socket: Callable[[str], Path]
     close_socket: Callable[[str], Awaitable[None]]
+    identify: Callable[[Replica, Path], Path]  # a certificate for its sidecar, which has this socket: the folder of it
+    forget: Callable[[Path], None]  # nobody has that certificate any more
 
 
 class Running:
@@ -63,9 +65,12 @@ class Running:
         self._ready: asyncio.Task[None] | None = None
         self.leaving = False
         self._sidecar_up = asyncio.Event()
+        socket = around.open_socket(replica.id)
+        self._identity = around.identify(replica, socket)
         self.sidecar = Sidecar(
             self.name,
-            around.open_socket(replica.id),
+            socket,
+            self._identity,
             around.nursery,
             around.ports,
             around.tell,
@@ -99,6 +104,7 @@ class Running:
         await self.sidecar.stop()
         await self.application.stop(APPLICATION_GRACE)
         await self._around.close_socket(self.replica.id)
+        self._around.forget(self._identity)
         self._around.ports.release(self.replica.inbound, self.replica.application, self.replica.outbound)
 
     def check(self) -> Check:
@@ -226,6 +232,7 @@ class Replicas:
             name=key[1],
             index=index,
             uid=secrets.token_hex(8),
+            service_account=wanted.process.spec.service_account,
             inbound=ports.reserve(),
             application=ports.reserve(),
             outbound=ports.reserve(),

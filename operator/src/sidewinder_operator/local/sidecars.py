@@ -61,12 +61,15 @@ def handed_on(telling: Telling, outer: Mapping[str, str]) -> dict[str, str]:
 
 
 class Sidecar:
-    """A proxy process and what it was promised. `socket` is where it finds its configuration."""
+    """A proxy process and what it was promised. `socket` is where it finds its configuration, `identity` the folder of
+    its certificate.
+    """
 
     def __init__(
         self,
         name: str,
         socket: Path,
+        identity: Path,
         nursery: Nursery,
         ports: Ports,
         tell: Tell,
@@ -76,7 +79,7 @@ class Sidecar:
         self.probe_port = ports.reserve()
         self.admin_port = ports.reserve()
         self._ports = ports
-        environment = self._environment(socket, telling, os.environ)
+        environment = self._environment(socket, identity, telling, os.environ)
         program = Program(name=f"{name} sidecar", command=COMMAND, environment=environment)
         self.child = Child(program, nursery, tell, changed)
 
@@ -90,11 +93,12 @@ class Sidecar:
         await self.child.stop(DRAIN_SECONDS + 2.0)
         self._ports.release(self.probe_port, self.admin_port)
 
-    def _environment(self, socket: Path, telling: Telling, outer: Mapping[str, str]) -> dict[str, str]:
+    def _environment(self, socket: Path, identity: Path, telling: Telling, outer: Mapping[str, str]) -> dict[str, str]:
         return {
             **handed_on(telling, outer),
             "SIDEWINDER_DISCOVERY": f"unix:{socket}",
             "SIDEWINDER_KEEP": str(socket.with_suffix(".kept")),
+            "SIDEWINDER_IDENTITY": str(identity),
             "SIDEWINDER_PROBE_ADDRESS": "127.0.0.1",
             "SIDEWINDER_PROBE_PORT": str(self.probe_port),
             "SIDEWINDER_ADMIN_PORT": str(self.admin_port),

@@ -6,6 +6,7 @@ Asked by `pages` for the metrics and by `status.notices` for Events. Everything 
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -20,18 +21,24 @@ from sidewinder_operator.watch.collect import Watch
 from sidewinder_operator.watch.records import Pod
 
 NAMED = 5  # pods in an Event
+LATE = 0.25  # of a certificate's life: it is renewed at half, and what failed has been tried again for hours
 SOON = dt.timedelta(days=30)  # before a root's end: a rotation takes two days, and people have holidays
 
 
 class Census:
-    """`version` is this replica's own: a sidecar of another one is outdated. `namespace`: the operator's."""
+    """`version` is this replica's own: a sidecar of another one is outdated. `namespace`: the operator's. `lifetime`:
+    a certificate's, in seconds.
+    """
 
-    def __init__(self, watch: Watch, acks: Acks, authority: Authority, namespace: str, version: str) -> None:
+    def __init__(
+        self, watch: Watch, acks: Acks, authority: Authority, namespace: str, version: str, lifetime: float = 86_400.0
+    ) -> None:
         self._watch = watch
         self._acks = acks
         self._authority = authority
         self._namespace = namespace
         self.version = version
+        self._lifetime = lifetime
 
     # ── the pods ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -40,6 +47,14 @@ class Census:
         for uid, having in self._acks.having.items():
             pod = self._watch.pod(uid)
             if having.build not in ("", self.version) and pod is not None and not pod.terminating:
+                yield pod
+
+    def ending(self) -> Iterator[Pod]:
+        """Whose sidecar came with a certificate that should have been renewed long ago."""
+        latest = time.time() + self._lifetime * LATE
+        for uid, having in self._acks.having.items():
+            pod = self._watch.pod(uid)
+            if 0 < having.until < latest and pod is not None and not pod.terminating:
                 yield pod
 
     def unready(self) -> Iterator[Pod]:
@@ -65,6 +80,9 @@ class Census:
         yield from _of_pods("SidecarMissing", "without a sidecar", self._watch.lacking(), uids)
         old = f"with a sidecar of another version than the operator's, {self.version}"
         yield from _of_pods("SidecarOutdated", old, self.outdated(), uids)
+        hours = self._lifetime * LATE / 3600
+        ends = f"whose certificate ends within {hours:g} h and is not renewed (`sidewinder identity POD` says why)"
+        yield from _of_pods("CertificateEnds", ends, self.ending(), uids)
         yield from self._of_authority()
 
     def _namespaces(self) -> Iterator[tuple[str, str]]:
@@ -92,6 +110,9 @@ class Census:
                    by("namespace", self._watch.uninjected)),
             Family("proxies_outdated", "gauge", "Proxies of another version than this operator.",
                    by("namespace", lambda: _counted(self.outdated()))),
+            Family("proxies_certificate_ending", "gauge",
+                   "Proxies with a quarter of their certificate's life left, which they should have renewed at half.",
+                   by("namespace", lambda: _counted(self.ending()))),
             Family("proxies_unready", "gauge", "Pods with a proxy that are not ready.",
                    by("namespace", lambda: _counted(self.unready()))),
             Family("proxies_rejecting", "gauge", "Proxies that refuse something.", one(self.rejecting)),

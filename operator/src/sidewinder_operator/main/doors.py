@@ -52,6 +52,7 @@ class Doors:
             lasting=authority.lasting,
             departures=departures,
             rejected=self._on_rejected,
+            doubted=process.issuers.doubt,
         )
         self.rejections = 0
         application = self.discovery.application()

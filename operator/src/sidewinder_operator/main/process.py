@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+import msgspec
 from aiohttp import web
 
 from sidewinder_operator import VERSION
 from sidewinder_operator.apiserver import FAILURES, ApiServer
 from sidewinder_operator.authority.rotation import Rotation
+from sidewinder_operator.compile import keys
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.conditions import statuses
 from sidewinder_operator.discovery.acks import Acks
@@ -31,6 +33,7 @@ from sidewinder_operator.main.authority import Authority
 from sidewinder_operator.main.census import Census
 from sidewinder_operator.main.doors import Doors, Unable
 from sidewinder_operator.main.evidence import Witness
+from sidewinder_operator.main.issuers import Issuers
 from sidewinder_operator.main.leader import Leader
 from sidewinder_operator.main.memory import Trimmer
 from sidewinder_operator.main.metrics import Metrics
@@ -64,7 +67,7 @@ class Process:
         authority = Path(settings.api_authority_file) if settings.api_authority_file else None
         self.api = ApiServer(settings.api_server, token_file=token, authority=authority)
         # what it knows
-        self.watch = Watch(self.api, self._on_change)
+        self.watch = Watch(self.api, self._on_change, start=lambda name, work: self.supervisor.start(name, work))
         self.revisions = Revisions(self.api, settings.namespace)
         # what it serves
         self.store = Store()
@@ -76,6 +79,7 @@ class Process:
             outbound=settings.outbound,
         )
         self.reconciler = Reconciler(self.store, self._collect, self._report, options=options)
+        self.watch.good = lambda: self.reconciler.last_good.values()
         self.round: Round | None = None
         self.known: Known | None = None
         self.pushes = self.turned = 0
@@ -84,6 +88,7 @@ class Process:
         lags = self.metrics.histogram("acknowledgement_seconds", "From a new picture to its acknowledgement.")
         self.lag = Lag(self.acks, lags.observe)
         self._lead(token, authority)
+        self.issuers = Issuers(self.api, settings.namespace, self.lease.leader, self._on_change)
         self._let_in(options)
         # what watches it
         self.supervisor = Supervisor()
@@ -93,6 +98,7 @@ class Process:
             kind: reflector.synced.is_set for kind, reflector in self.watch.reflectors.items()
         }
         self.needs["the first turn"] = lambda: self.round is not None
+        self.needs["issuers' keys"] = self.issuers.maps.synced.is_set
         self.needs["CA"] = self.authority.keeper.loaded.is_set
         self.needs |= self.doors.needs()
         self._served = False
@@ -118,10 +124,11 @@ class Process:
         self.authority = Authority(self.api, settings, self.watch, self.lease.leader, self.identity, enrolments)
         self.neighbours = Neighbours(settings, self.authority, self.watch, self.acks, self.writer.ring)
         self.doors = Doors(self, options)
-        self.metrics.add(*self.authority.families())
-        self.census = Census(self.watch, self.acks, self.authority, settings.namespace, VERSION)
+        self.metrics.add(*self.authority.families(), *self.issuers.families())
+        lifetime = float(settings.certificate_seconds)
+        self.census = Census(self.watch, self.acks, self.authority, settings.namespace, VERSION, lifetime)
         self.notices = Notices(self.api.send, self.lease.leader, self.census.notices, who=self.identity[:128])
-        self.leader.duties += [self.authority.publish, self.notices.run, self._rotation().run]
+        self.leader.duties += [self.authority.publish, self.notices.run, self._rotation().run, self.issuers.lead]
         if self.doors.admission is not None:
             self.leader.duties.append(self.doors.admission.publish)
 
@@ -139,6 +146,7 @@ class Process:
         for kind, reflector in self.watch.reflectors.items():
             self.supervisor.start(f"reflector {kind}", reflector.run)
         self.authority.start(self.supervisor)
+        self.issuers.start(self.supervisor)
         self.doors.start(self.supervisor)
         self.neighbours.start(self.supervisor)
         self.supervisor.start("serve", self._serve)
@@ -161,7 +169,9 @@ class Process:
     async def _serve(self) -> None:
         """Nothing is published and nobody leads before everything is known: half a cluster is a wrong one."""
         await self.watch.synced()
+        await self.issuers.maps.synced.wait()  # else proxies would be told that there are no keys
         self.reconciler.last_good = await self._good()
+        await self.watch.settled()
         self.reconciler.once()
         log.info("everything is known: %d proxies are served", len(self.store.pictures))
         async with asyncio.TaskGroup() as group:
@@ -186,7 +196,8 @@ class Process:
     def _collect(self) -> Collected:
         known = self.known = self.watch.look()
         running = Running(pods=known.pods)
-        return Collected(cluster=known.cluster, problems=known.problems, wrecks=known.wrecks, running=running)
+        cluster = msgspec.structs.replace(known.cluster, keys=self.issuers.keys())
+        return Collected(cluster=cluster, problems=known.problems, wrecks=known.wrecks, running=running)
 
     def _report(self, done: Round) -> None:
         assert self.known is not None
@@ -195,6 +206,7 @@ class Process:
         self.turned += 1
         self.lag.published(done.changed)
         self.turns.observe(done.seconds)
+        self.issuers.want(keys.wanted(done.compiled.cluster))
         told = statuses(done.collected.cluster, done.compiled, done.collected.problems)
         self.writer.offer(told, self.known.numbers)
         self.leader.ring()

@@ -25,7 +25,8 @@ class Supervisor:
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Runs it until `stop`, or until the task that is returned is cancelled."""
-        self.deaths[name] = 0
+        self.deaths.setdefault(name, 0)
+        self._tasks = [task for task in self._tasks if not task.done()]
         task = asyncio.get_running_loop().create_task(self._watch(name, work), name=name)
         self._tasks.append(task)
         return task

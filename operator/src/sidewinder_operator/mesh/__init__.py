@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from sidewinder_operator.mesh.policies import MeshPolicy
 from sidewinder_operator.mesh.routes import MeshRoute
 from sidewinder_operator.mesh.services import MeshBackend, MeshService
 from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload
@@ -19,13 +20,15 @@ Outbound = Literal["Allow", "Registry"]  # where pods may call: everywhere, or o
 
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it: workloads and gateways by id, services and routes by "<namespace>/<name>", backends by their name."""
+    """All of it: workloads and gateways by id, services and routes by "<namespace>/<name>", backends and policies by
+    their names."""
 
     workloads: dict[str, MeshWorkload] = {}
     gateways: dict[str, MeshGateway] = {}
     services: dict[str, MeshService] = {}
     backends: dict[str, MeshBackend] = {}
     routes: dict[str, MeshRoute] = {}
+    policies: dict[str, MeshPolicy] = {}
     cluster_domain: str = "cluster.local"
     trace_percent: float = 1.0
     outbound: Outbound = "Allow"

@@ -25,6 +25,7 @@ class MeshEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     zone: str = ""
     ready: bool = True
     labels: dict[str, str] = {}
+    identity: str = ""  # the SPIFFE ID of the sidecar there; "": there is none, or this port goes past it
 
 
 class MeshBackend(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -18,6 +18,7 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     name: str  # the LocalProcess's
     index: int = 0
     uid: str
+    service_account: str = ""  # whose certificate its sidecar has: what the LocalProcess said when it was started
     address: str = "127.0.0.1"
     inbound: int  # the sidecar's listener in front of the application: what other proxies dial
     application: int  # where the application itself listens: PORT
@@ -45,6 +46,9 @@ class PodReplica(msgspec.Struct, frozen=True, kw_only=True):
     terminating: bool = False
     outbound: int = 15001  # the sidecar's listener for what the pod's containers send
     inbound: int = 15006  # the sidecar's listener for what comes to the pod, whatever its port
+    direct: tuple[int, ...] = ()  # ports of the pod that callers reach past the sidecar
+    trusted_hops: int = 0  # proxies in front of it whose X-Forwarded-For is believed
+    proxy_protocol: tuple[int, ...] = ()  # ports of the pod whose callers begin with a PROXY protocol header
 
     @property
     def id(self) -> str:
@@ -74,6 +78,7 @@ class WorkloadPort(msgspec.Struct, frozen=True, kw_only=True):
     dialled: int
     application: int = 0
     protocol: Literal["", "HTTP", "TCP"] = ""  # what comes there; "": told by the first bytes
+    policy: str = ""  # name of the MeshPolicy that callers must meet; "": none
 
 
 class MeshWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,9 +97,13 @@ class MeshWorkload(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[WorkloadPort, ...] = ()
     outbound: int = 0
     inbound: int = 0  # pods only: the one listener to which everything that comes to the pod is redirected
+    direct: tuple[int, ...] = ()  # pods only: ports that are reached past it
+    trusted_hops: int = 0
+    proxy_protocol: tuple[int, ...] = ()  # ports of the pod; of local mode, where there is one: any
     zone: str = ""
     ready: bool = True
     terminating: bool = False
+    policy: str = ""  # pods only: the same for ports that nobody declared
 
     @property
     def lazy(self) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from sidewinder_operator.problems import Reference
 from sidewinder_operator.resources.core import ConfigMap, EndpointSlice, Namespace, Secret, Service
+from sidewinder_operator.resources.keys import Fetched
 from sidewinder_operator.resources.policy import ApiPolicy
 from sidewinder_operator.resources.route import ApiRoute
 from sidewinder_operator.resources.workload import ExternalWorkload, LocalProcess
@@ -35,6 +36,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[Key, Secret] = {}
     configs: Mapping[Key, ConfigMap] = {}
     broken: frozenset[Reference] = frozenset()
+    keys: Mapping[str, Fetched] = {}  # of issuers, by name: the operator fetches them, nobody writes them
 
 
 # type of an object → the field of Cluster that holds it

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from sidewinder_operator.resources.constraints import Rule, holds, union
+from sidewinder_operator.resources.cors import CorsFilter
 from sidewinder_operator.resources.meta import Strict
 from sidewinder_operator.resources.names import (
     FullPath,
@@ -155,6 +156,7 @@ FILTERS = {
     "RequestRedirect": "requestRedirect",
     "URLRewrite": "urlRewrite",
     "DirectResponse": "directResponse",
+    "CORS": "cors",
 }
 _DECIDES = ("RequestRedirect", "URLRewrite", "DirectResponse")
 ANSWERS = ("RequestRedirect", "DirectResponse")  # no backend is asked
@@ -164,7 +166,9 @@ class Filter(Strict, frozen=True, kw_only=True):
     """A type and its payload."""
 
     type: Annotated[
-        Literal["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "DirectResponse"],
+        Literal[
+            "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "DirectResponse", "CORS"
+        ],
         Meta(description="Which filter; its payload stands in the field of that name."),
     ]
     request_header_modifier: Annotated[HeaderModifier | None, Meta(description="Changes the request's headers.")] = None
@@ -174,6 +178,7 @@ class Filter(Strict, frozen=True, kw_only=True):
     request_redirect: Annotated[RequestRedirect | None, Meta(description="Answers with another address.")] = None
     url_rewrite: Annotated[URLRewrite | None, Meta(description="Changes host and path towards the backend.")] = None
     direct_response: Annotated[DirectResponse | None, Meta(description="Answers without a backend.")] = None
+    cors: Annotated[CorsFilter | None, Meta(description="Who may read answers from a page of another origin.")] = None
 
     RULES: ClassVar[tuple[Rule, ...]] = union(FILTERS)
 

@@ -8,10 +8,15 @@ from typing import Annotated, ClassVar, Literal, get_args, get_type_hints
 
 from msgspec import Meta
 
+from sidewinder_operator.resources.authentication import Authentication
+from sidewinder_operator.resources.authorization import Authorization
 from sidewinder_operator.resources.constraints import Rule, distinct, holds
+from sidewinder_operator.resources.cors import Cors
 from sidewinder_operator.resources.load_balancing import LoadBalancing
 from sidewinder_operator.resources.meta import GROUP, Named, ObjectMeta, Strict
+from sidewinder_operator.resources.mtls import Mtls
 from sidewinder_operator.resources.names import ObjectName, SectionName
+from sidewinder_operator.resources.redact import Redact
 from sidewinder_operator.resources.retry_constraint import RetryConstraint
 from sidewinder_operator.resources.section import Section
 
@@ -67,6 +72,11 @@ class ApiPolicySpec(Strict, frozen=True, kw_only=True):
         None
     )
     load_balancing: Annotated[LoadBalancing | None, Meta(description="Which endpoint the next request goes to.")] = None
+    mtls: Annotated[Mtls | None, Meta(description="Whether callers must show a certificate of the mesh.")] = None
+    authentication: Annotated[Authentication | None, Meta(description="How callers prove who they are.")] = None
+    authorization: Annotated[Authorization | None, Meta(description="Who may call what.")] = None
+    cors: Annotated[Cors | None, Meta(description="Who may read answers from a page of another origin.")] = None
+    redact: Annotated[Redact | None, Meta(description="What logs and spans do not show.")] = None
 
 
 class ApiPolicy(Strict, Named, frozen=True, kw_only=True):

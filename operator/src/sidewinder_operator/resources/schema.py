@@ -104,6 +104,10 @@ def _integer(kind: inspect.IntType, extra: dict[str, Any], echo: bool) -> Schema
     return found
 
 
+def _boolean(kind: inspect.BoolType, extra: dict[str, Any], echo: bool) -> Schema:
+    return {"type": "boolean"}
+
+
 def _enum(kind: inspect.LiteralType, extra: dict[str, Any], echo: bool) -> Schema:
     # msgspec sorts a Literal's values; so does a reader who looks one up.
     values = list(kind.values)
@@ -119,5 +123,6 @@ _WRITERS: dict[type[inspect.Type], Callable[..., Schema]] = {
     inspect.VarTupleType: _list,
     inspect.StrType: _string,
     inspect.IntType: _integer,
+    inspect.BoolType: _boolean,
     inspect.LiteralType: _enum,
 }

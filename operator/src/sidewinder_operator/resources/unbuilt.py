@@ -15,17 +15,17 @@ from sidewinder_operator.resources.route import BackendRef, ParentRef, RouteRule
 # type → names of its fields as written
 FIELDS: dict[type[msgspec.Struct], frozenset[str]] = {
     RouteRule: frozenset({"rollout"}),
-    Filter: frozenset({"requestMirror", "fault", "cors"}),
+    Filter: frozenset({"requestMirror", "fault"}),
     LoadBalancing: frozenset({"slowStart", "ringHash", "maglev", "peakEWMA"}),
     ApiPolicySpec: frozenset({
-        "adaptiveConcurrency", "authentication", "authorization", "cache", "circuitBreaker", "concurrency", "cors",
-        "deprecation", "healthCheck", "mtls", "rateLimit", "redact", "sizeLimits", "transform", "validation",
+        "adaptiveConcurrency", "cache", "circuitBreaker", "concurrency",
+        "deprecation", "healthCheck", "rateLimit", "sizeLimits", "transform", "validation",
     }),
 }  # fmt: skip
 
 # type → field as written → values
 VALUES: dict[type[msgspec.Struct], dict[str, frozenset[str]]] = {
-    Filter: {"type": frozenset({"RequestMirror", "Fault", "CORS"})},
+    Filter: {"type": frozenset({"RequestMirror", "Fault"})},
     LoadBalancing: {"type": frozenset({"PeakEWMA", "RingHash", "Maglev"})},
     ParentRef: {"kind": frozenset({"Gateway"}), "group": frozenset({"gateway.networking.k8s.io"})},
     BackendRef: {"kind": frozenset({"Backend"}), "group": frozenset({"sidewinder.dev"})},

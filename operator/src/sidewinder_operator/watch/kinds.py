@@ -1,6 +1,6 @@
 """Which kinds every replica follows: one table, from the path at the API server to the record that is kept.
 
-Secrets and ConfigMaps are not among them: no section that is built reads one, and what is not read need not be allowed.
+Secrets and ConfigMaps are not among them: of those only what a policy names is followed, one by one (`named`).
 """
 
 from __future__ import annotations

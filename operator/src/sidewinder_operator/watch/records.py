@@ -8,11 +8,12 @@ and annotations that only Kubernetes reads are left out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from sidewinder_operator.compile import in_front
 from sidewinder_operator.compile.workloads import ZONE
 from sidewinder_operator.compile.wreck import Wreck, salvage
 from sidewinder_operator.mesh.workloads import PodReplica, WorkloadPort
@@ -25,6 +26,8 @@ from sidewinder_operator.resources.read import read
 log = logging.getLogger("sidewinder.watch")
 
 SIDECAR = "sidewinder-proxy"  # the container that injection adds, to initContainers with restartPolicy Always
+CAPTURE = "sidewinder-capture"  # the one before it, which redirects; its command says which ports it leaves alone
+DIRECT = "--skip-inbound-ports="
 INJECT = "sidewinder.dev/inject"  # of a namespace: enabled; of a pod that wants none: disabled
 _ENDED = frozenset({"Succeeded", "Failed"})  # a pod in one of these phases runs nothing any more
 
@@ -53,6 +56,9 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     addresses: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     ports: tuple[WorkloadPort, ...] = ()
+    direct: tuple[int, ...] = ()
+    trusted_hops: int = 0
+    proxy_protocol: tuple[int, ...] = ()
     ready: bool = False
     terminating: bool = False
 
@@ -64,6 +70,9 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             uid=self.uid,
             addresses=self.addresses,
             ports=self.ports,
+            direct=self.direct,
+            trusted_hops=self.trusted_hops,
+            proxy_protocol=self.proxy_protocol,
             labels=self.labels,
             service_account=self.service_account,
             zone=self.labels.get(ZONE, zone),
@@ -109,13 +118,18 @@ class _ContainerPort(msgspec.Struct, rename="camel"):
 
 class _Container(msgspec.Struct, rename="camel"):
     name: str
-    restart_policy: str = ""
     ports: list[_ContainerPort] | None = None
+
+
+class _InitContainer(msgspec.Struct, rename="camel"):
+    name: str
+    restart_policy: str = ""
+    command: list[str] | None = None
 
 
 class _PodSpec(msgspec.Struct, rename="camel"):
     containers: list[_Container]
-    init_containers: list[_Container] | None = None
+    init_containers: list[_InitContainer] | None = None
     node_name: str = ""
     service_account_name: str = "default"
     host_network: bool = False
@@ -141,6 +155,7 @@ class _PodMetadata(msgspec.Struct, rename="camel"):
     namespace: str
     uid: str
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     deletion_timestamp: str = ""
 
 
@@ -175,9 +190,19 @@ def pod(raw: bytes) -> Pod | None:
         addresses=tuple(address.ip for address in status.pod_ips or ()),
         labels={name: text for name, text in (metadata.labels or {}).items() if ours or name == INJECT},
         ports=_ports(spec.containers) if ours else (),
+        direct=_direct(spec.init_containers or ()) if ours else (),
+        trusted_hops=in_front.hops(metadata.annotations or {}) if ours else 0,
+        proxy_protocol=in_front.ports(metadata.annotations or {}) if ours else (),
         ready=any(each.type == "Ready" and each.status == "True" for each in status.conditions or ()),
         terminating=bool(metadata.deletion_timestamp),
     )
+
+
+def _direct(containers: Iterable[_InitContainer]) -> tuple[int, ...]:
+    """The ports that the pod's redirect rules leave alone: as it was injected, whatever its annotations say by now."""
+    words = [word for each in containers if each.name == CAPTURE for word in each.command or ()]
+    numbers = [text for word in words if word.startswith(DIRECT) for text in word.removeprefix(DIRECT).split(",")]
+    return tuple(sorted({int(text) for text in numbers if text.isascii() and text.isdecimal()}))
 
 
 def _ports(containers: list[_Container]) -> tuple[WorkloadPort, ...]:

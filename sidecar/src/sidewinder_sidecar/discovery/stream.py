@@ -6,7 +6,8 @@
 3. A goodbye opens the next stream before this one is left (make before break).
 4. What is read is worked off in slices, so that a burst of lines never holds the loop.
 5. `wants` asks over the stream for what the data path does not know; `release` says that nothing older than what was
-   acknowledged is in use; `retired` hears that nobody sends anything new to this pod.
+   acknowledged is in use; `retired` hears that nobody sends anything new to this pod; `doubts` tells which key sets may
+   be out of date.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TypeAlias
 
 from sidewinder_sidecar.discovery.channel import Broken, Channel, Unwelcome
 from sidewinder_sidecar.discovery.dial import Dial
+from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.transaction import Held, Lag, Refusal, Transaction
 from sidewinder_sidecar.discovery.wants import Wants
 from sidewinder_sidecar.snapshot import Resource, stream
@@ -51,6 +53,7 @@ class Discovery:
         build: str = "",
         kept: Callable[[Held, int], None] = lambda held, epoch: None,
         wants: Wants | None = None,
+        doubts: Doubts | None = None,
         settled: Callable[[], bool] = lambda: True,
         retired: Callable[[], None] = lambda: None,
         trusts: Callable[[], stream.Trusts | None] = lambda: None,
@@ -68,6 +71,7 @@ class Discovery:
         self._apply = apply
         self._kept = kept
         self._wants = wants
+        self._doubts = doubts
         self._settled = settled  # whether nothing older than what is in force is in use
         self._retired = retired
         self._trusts = trusts
@@ -124,6 +128,8 @@ class Discovery:
         self._acknowledged = self._released = 0
         if self._wants is not None:
             self._wants.disconnect()
+        if self._doubts is not None:
+            self._doubts.disconnect()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -162,6 +168,8 @@ class Discovery:
         self.connections += 1
         if self._wants is not None:
             self._wants.connect(lambda keys: channel.post(stream.encode(stream.Want(keys))))
+        if self._doubts is not None:
+            self._doubts.connect(lambda names: channel.post(stream.encode(stream.Stale(names))))
 
     async def _listen(self, channel: Channel) -> None:
         missed = 0
@@ -252,6 +260,8 @@ class Discovery:
         self._kept(following, self.epoch)
         if self._wants is not None:
             self._wants.on_applied()
+        if self._doubts is not None:
+            self._doubts.on_applied(following.resources)
         return stream.Ack(transaction.number, following.state)
 
     def _refuse(self, why: str) -> None:

@@ -137,6 +137,9 @@ class Detour(Sender):
         """Whether the connection stays open for our side."""
         if self.wired != OPEN or self.state == IDLE:
             return False
+        if not self.halves:  # the end of both ways: nothing can be answered any more
+            self._leave("caller_gone")
+            return False
         if self.state == TUNNEL:
             return self._on_tunnel_half_closed()
         if self.state == BODY:

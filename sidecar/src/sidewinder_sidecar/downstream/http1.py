@@ -40,24 +40,32 @@ UNREAD: Final = 65536  # bytes of pipelined requests after which reading stops: 
 class Connection(Detour):
     """One caller's connection."""
 
-    __slots__ = ("blank", "chunks", "left", "seen")
+    __slots__ = ("blank", "chunks", "client", "known", "left", "seen")
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, client: str = "", peer: Peer | None = None) -> None:
         super().__init__(listener)
+        self.client = client  # whom a PROXY protocol header has named
+        self.known = peer  # who it is, where that was found out before
         self.seen = Seen()
         self.blank = False  # an empty line came before the head
         self.left = 0  # bytes of a body of known length
         self.chunks: Chunked | None = None
 
     def on_open(self) -> None:
-        name = self.transport.get_extra_info("peername")
-        self.peer = Peer(name[0], name[1], self.secure) if isinstance(name, tuple) else Peer(secure=self.secure)
+        self.peer = self.known or self._caller()
+        if self.client:
+            self.peer.stands_for(self.client)
+        self.listener.met(self.peer)
         self.moved = now = self.wheel.clock()
         self.listener.connections.add(self)
         if len(self.listener.connections) > self.limits.connections or self.listener.closed:
             self._turn_away()
         else:
             self.wake(now + self.limits.idle_seconds)
+
+    def _caller(self) -> Peer:
+        name = self.transport.get_extra_info("peername")
+        return Peer(name[0], name[1], self.secure) if isinstance(name, tuple) else Peer(secure=self.secure)
 
     def on_lost(self, error: Exception | None) -> None:
         self.listener.connections.discard(self)

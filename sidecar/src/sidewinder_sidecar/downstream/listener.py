@@ -12,12 +12,13 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sidewinder_sidecar.downstream import http1, tcp
+from sidewinder_sidecar.downstream import http1, proxy_protocol, tcp
 from sidewinder_sidecar.exchange import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidewinder_sidecar import plan
     from sidewinder_sidecar.exchange import Proxy
     from sidewinder_sidecar.messages import Caller, Peer, Serving
 
@@ -66,7 +67,34 @@ class Listener:
 
     def _accept(self) -> Any:  # an asyncio.Protocol, see Wire
         planned = self.proxy.plan.listeners.get(self.name)
-        return tcp.Connection(self) if planned is not None and planned.spec.transparent else http1.Connection(self)
+        if planned is not None and planned.spec.proxy_protocol:
+            return proxy_protocol.Connection(self)
+        return self.begin()
+
+    def begin(self, client: str = "") -> Any:
+        """What a connection is at first; `client` is whom a PROXY protocol header has named."""
+        planned = self.proxy.plan.listeners.get(self.name)
+        if planned is not None and (planned.spec.transparent or self.ends_tls(planned)):
+            return tcp.Connection(self, client)
+        return http1.Connection(self, client)
+
+    def ends_tls(self, planned: plan.Listener) -> bool:
+        """Whether other proxies may speak TLS with us here: before the application, once we have a certificate."""
+        return planned.inbound and self.proxy.keyring.credentials is not None
+
+    def called(self, peer: Peer) -> int:
+        """The port of the application that `peer` has called; 0 if nobody knows."""
+        if peer.destination is not None:
+            return peer.destination[1]
+        planned = self.proxy.plan.listeners.get(self.name)
+        service = planned.find(b"") if planned is not None else None
+        return service.spec.port if service is not None else 0
+
+    def met(self, peer: Peer) -> None:
+        """It is known who calls: told once for each connection."""
+        planned = self.proxy.plan.listeners.get(self.name)
+        if planned is not None and planned.inbound:
+            self.proxy.callers.met(self.name, self.called(peer), peer, self.proxy.clock())
 
     def drain(self) -> None:
         """Accept no more; end each connection after what it is doing."""

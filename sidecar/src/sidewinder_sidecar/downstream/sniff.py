@@ -29,6 +29,9 @@ LONGEST_LINE: Final = 8192  # a request line that is still without an end: HTTP/
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _HANDSHAKE: Final = 0x16  # a TLS record's type (RFC 8446 section 5.1), and the message that a caller begins with
 _CLIENT_HELLO: Final = 1
+_SERVER_NAME: Final = 0  # extensions (RFC 6066 section 3, RFC 7301 section 3.1)
+_ALPN: Final = 16
+LONGEST_RECORD: Final = 16384  # bytes (RFC 8446 section 5.1); a hello of ours has 300, one with post-quantum keys 1 700
 _ORIGINAL_DST: Final = 80  # SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of its IPv6 twin
 _MAPPED: Final = "::ffff:"
 
@@ -66,6 +69,39 @@ def _request_line(seen: bytes, at: int) -> str:
 
 def server_name(seen: bytes) -> str:
     """The host that a ClientHello asks for; "" if there is none, it is not whole, or it cannot be read."""
+    found = _extension(seen, _SERVER_NAME)
+    if len(found) < 5:
+        return ""
+    length = int.from_bytes(found[3:5], "big")
+    name = found[5 : 5 + length]
+    return name.decode("ascii") if len(name) == length <= 255 and name.isascii() else ""
+
+
+def alpn(seen: bytes) -> tuple[str, ...] | None:
+    """The protocols that a ClientHello offers by ALPN. None: not all of it is here yet. (): none, or it is no TLS.
+
+    A hello in more than one record is nobody's that we know: it offers nothing.
+    """
+    for at, wanted in ((0, _HANDSHAKE), (1, 3), (5, _CLIENT_HELLO)):
+        if len(seen) > at and seen[at] != wanted:
+            return ()
+    if len(seen) < 5:
+        return None
+    if (size := int.from_bytes(seen[3:5], "big")) > LONGEST_RECORD:
+        return ()
+    if len(seen) < 5 + size:
+        return None
+    listed = _extension(seen[: 5 + size], _ALPN)
+    names, at = [], 2
+    while at < len(listed):
+        end = at + 1 + listed[at]
+        names.append(listed[at + 1 : end].decode("latin-1"))
+        at = end
+    return tuple(names)
+
+
+def _extension(seen: bytes, wanted: int) -> bytes:
+    """The content of a ClientHello's extension (RFC 8446 section 4.1.2); b"" if it has none or cannot be read."""
     try:
         at = 5 + 4 + 2 + 32
         at += 1 + seen[at]  # session id
@@ -76,14 +112,12 @@ def server_name(seen: bytes) -> str:
         while at + 4 <= end:
             kind, size = struct.unpack_from(">HH", seen, at)
             at += 4
-            if kind == 0 and size > 5:
-                length = int.from_bytes(seen[at + 3 : at + 5], "big")
-                name = seen[at + 5 : at + 5 + length]
-                return name.decode("ascii") if len(name) == length <= 255 and name.isascii() else ""
+            if kind == wanted:
+                return seen[at : at + size]
             at += size
     except (IndexError, struct.error):
         pass
-    return ""
+    return b""
 
 
 def caller(transport: BaseTransport) -> Peer:

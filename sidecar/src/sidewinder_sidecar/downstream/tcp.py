@@ -8,6 +8,9 @@ What is decided here:
   relayed; if the caller does, it is judged then, and an upstream that was opened for nothing is closed.
 * Bytes that could still become several things are waited for, UNDECIDED_SECONDS at most; then they are relayed. That
   cannot take a request around a policy: a port that has one for HTTP says "HTTP".
+* Where TLS between proxies is ended (an inbound listener, and we have a certificate), a ClientHello with an ALPN of
+  ours goes to `secured`. Everybody is listened to for that, whatever the service speaks; a service of HTTP is waited
+  for as long as any idle caller. Any other TLS is the application's own.
 * A destination that the configuration does not know is asked for once, where it is complete only on demand (`fetch`).
 """
 
@@ -15,73 +18,57 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidewinder_sidecar.downstream import http1, sniff
-from sidewinder_sidecar.downstream.flow import Flow
-from sidewinder_sidecar.messages import NAMELESS, Peer, Reply
+from sidewinder_sidecar.downstream import http1, secured, sniff
+from sidewinder_sidecar.downstream.relay import Relay
+from sidewinder_sidecar.messages import NAMELESS, Reply
 from sidewinder_sidecar.plan.listeners import authority_of
-from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 from sidewinder_sidecar.upstream.tcp import keep_alive
-from sidewinder_sidecar.wire import LOST, OPEN, Wire
+from sidewinder_sidecar.wire import LOST, OPEN
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.downstream.listener import Listener
-    from sidewinder_sidecar.plan import Service
+    from sidewinder_sidecar.messages import Peer
     from sidewinder_sidecar.proxy import Asking
 
 SILENCE_SECONDS: Final = 0.05  # who speaks first does so within a round trip; what a server's banner may be late by
 UNDECIDED_SECONDS: Final = 3.0  # half a word: longer than a lost packet takes to be sent again, twice
 UNREAD: Final = 65536  # bytes that wait for a decision
-CONNECT_SECONDS: Final = 5.0  # to a destination of no service: as BackendSpec's default
 
 
-class Connection(Wire):
+class Connection(Relay):
     """One caller's connection, for life or until it is handed over."""
 
-    __slots__ = (
-        "arrived", "asking", "decided", "ended", "flow", "full", "half_closed", "listener", "peer", "refusal", "seen",
-        "service",
-    )  # fmt: skip
+    __slots__ = ("asking", "client", "ends_tls", "known", "seen", "speaks")
 
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(listener.proxy.wheel, listener.proxy.limits)
-        self.listener = listener
-        self.peer: Peer
-        self.arrived = self.wheel.clock()
-        self.service: Service | None = None
-        self.refusal: Reply | None = None  # why the connection leads nowhere
+    def __init__(self, listener: Listener, client: str = "", peer: Peer | None = None) -> None:
+        super().__init__(listener)
+        self.client = client  # whom a PROXY protocol header has named
+        self.known = peer  # who it is, where that was found out before
         self.asking: Asking | None = None  # the operator, for the destination
         self.seen = b""  # what was read and not decided
-        self.flow: Flow | None = None
-        self.decided = False  # it is relayed
-        self.full = False  # reading is paused
-        self.half_closed = False  # the caller sends nothing more
-        self.ended = False
+        self.ends_tls = False  # other proxies may speak TLS with us here
+        self.speaks = ""  # what the service says of itself, as ServiceSpec.protocol
 
     # 1. Where does it want to go?
 
     def on_open(self) -> None:
-        self.peer = sniff.caller(self.transport)
-        self.listener.connections.add(self)
-        if len(self.listener.connections) > self.limits.connections or self.listener.closed:
-            self.listener.turned_away += 1
-            self._refuse("overloaded", f"the proxy has {self.limits.connections} connections already")
+        listener = self.listener
+        self.peer = peer = self.known or sniff.caller(self.transport)
+        if self.client:
+            peer.stands_for(self.client)
+        listener.connections.add(self)
+        if len(listener.connections) > self.limits.connections or listener.closed:
+            listener.turned_away += 1
+            self._refuse(Reply(503, "overloaded", f"the proxy has {self.limits.connections} connections already"))
             return
+        planned = listener.proxy.plan.listeners.get(listener.name)
+        if planned is not None and not planned.spec.transparent:
+            peer.destination = None
+        self.ends_tls = not peer.secure and planned is not None and listener.ends_tls(planned)
         self._look_up()
         if self._is_unknown() and self._asks():
             return
         self._begin()
-
-    def _look_up(self) -> None:
-        plan, peer = self.listener.proxy.plan, self.peer
-        listener = plan.listeners.get(self.listener.name)
-        self.service = self.refusal = None
-        if listener is None or (to := peer.destination) is None:
-            self.refusal = Reply(503, "draining", "the listener is gone")
-            return
-        self.service = listener.reached.get(to) or listener.reach(to)
-        if self.service is None:
-            found = listener.onward(peer, plan.listeners)
-            self.refusal = found if isinstance(found, Reply) else None
 
     def _is_unknown(self) -> bool:
         plan = self.listener.proxy.plan
@@ -105,16 +92,27 @@ class Connection(Wire):
 
     # 2. What does it speak?
 
+    def _look_up(self) -> None:
+        super()._look_up()
+        if self.peer.destination is None:
+            self.speaks = "HTTP"  # a listener that takes nothing redirected speaks nothing else
+        else:
+            self.speaks = self.service.spec.protocol if self.service is not None else ""
+
+    def _look_again(self) -> None:
+        """A connection that was silent is judged by what holds when it speaks."""
+        if self.listener.proxy.plan is not self.plan:
+            self._look_up()
+
     def _begin(self) -> None:
-        protocol = self.service.spec.protocol if self.service is not None else ""
-        if protocol == "HTTP":
-            self._hand_over()
-        elif protocol == "TCP":
-            self._relay(sniff.OTHER)
-        elif self.seen:
+        if self.seen:
             self._judge()
         elif self.half_closed:
-            self._relay("")
+            self._decide(sniff.MORE)
+        elif self.speaks == "HTTP" and self.ends_tls:
+            self.wake(self.wheel.clock() + self.limits.idle_seconds)
+        elif self.speaks == "HTTP" or (self.speaks == "TCP" and not self.ends_tls):
+            self._decide(sniff.OTHER)
         else:
             self.wake(self.wheel.clock() + SILENCE_SECONDS)
 
@@ -136,6 +134,16 @@ class Connection(Wire):
         self._judge()
 
     def _judge(self) -> None:
+        self._look_again()
+        if self.ends_tls and (offered := sniff.alpn(self.seen)) != ():
+            if offered is None and not self.half_closed:
+                return
+            if offered is not None and not secured.OURS.isdisjoint(offered):
+                self._end_tls()
+                return
+        if self.speaks:
+            self._decide(sniff.OTHER)
+            return
         verdict = sniff.judge(self.seen)
         if verdict == sniff.HTTP1:
             self._hand_over()
@@ -144,34 +152,60 @@ class Connection(Wire):
         elif self.half_closed:
             self._relay(sniff.OTHER)
 
+    def _decide(self, otherwise: str) -> None:
+        """No more bytes are waited for: HTTP where the service says so, else relayed as `otherwise`."""
+        if self.speaks == "HTTP":
+            self._hand_over()
+        else:
+            self._relay(otherwise)
+
     def on_due(self, now: float) -> None:
         if self.decided or self.asking is not None:
             return
+        self._look_again()
         if self.seen:
-            self._relay(sniff.OTHER)
-        elif self.refusal is not None:
+            self._decide(sniff.OTHER)
+        elif self.speaks == "HTTP":
+            self.finish()
+        elif self.refusal is not None or now - self.arrived >= self.limits.idle_seconds:
             self._relay("")
-        else:
-            self._open_flow()
+        elif self._refused() is None:
+            self._lead()
+        else:  # what it says may be judged otherwise: silence decides nothing
+            self.wake(self.arrived + self.limits.idle_seconds)
 
-    # 3a. HTTP/1: another reads on from the first byte.
+    # 3a. HTTP/1: another reads on from the first byte. TLS of ours: another ends it.
 
     def _hand_over(self) -> None:
-        self._forget_flow()
-        self.sleep()
-        transport, listener, seen = self.transport, self.listener, self.seen
-        listener.connections.discard(self)
-        self.wired, self.decided, self.seen = LOST, True, b""
-        connection = http1.Connection(listener)
+        transport, seen, half_closed = self.transport, self.seen, self.half_closed
+        connection = http1.Connection(self.listener, "", self.peer)
+        if self.watcher is not None:
+            self.watcher.pass_on(self, connection)
+        self._leave()
         transport.set_protocol(connection)
         connection.connection_made(transport)
-        connection.peer = self.peer
         if self.full and connection.wired == OPEN:
             transport.resume_reading()
         if seen:
             connection.data_received(seen)
-        if self.half_closed and connection.wired == OPEN and not connection.eof_received():
+        if half_closed and connection.wired == OPEN and not connection.eof_received():
             connection.close()
+
+    def _end_tls(self) -> None:
+        handshake = secured.Handshake(self.listener, self.peer, self.transport, self._following)
+        seen = self.seen
+        self._leave()
+        handshake.begin(seen)
+
+    def _following(self, http: bool, peer: Peer) -> Connection | http1.Connection:
+        return http1.Connection(self.listener, "", peer) if http else Connection(self.listener, "", peer)
+
+    def _leave(self) -> None:
+        """The connection is another's from here on."""
+        self._forget_flow()
+        self.sleep()
+        self.listener.connections.discard(self)
+        self.wired, self.decided, self.seen = LOST, True, b""
 
     def _forget_flow(self) -> None:
         flow, self.flow = self.flow, None
@@ -183,9 +217,15 @@ class Connection(Wire):
     def _relay(self, protocol: str) -> None:
         self.decided = True
         self.sleep()
-        if self.refusal is not None:
-            self._refuse(self.refusal.error, self.refusal.detail)
+        self._look_again()
+        if self.flow is not None and self.led is not self.plan and (refusal := self._refused()) is not None:
+            self._forget_flow()
+            self._refuse(refusal)
             return
+        if self.refusal is not None:
+            self._refuse(self.refusal)
+            return
+        self.listener.met(self.peer)
         flow = self.flow or self._open_flow()
         if flow is None:
             return
@@ -199,73 +239,16 @@ class Connection(Wire):
         if self.half_closed:
             flow.on_caller_end()
 
-    def _open_flow(self) -> Flow | None:
-        """Towards the upstream. None if there is no way, which the caller is shown."""
-        proxy, service, to = self.listener.proxy, self.service, self.peer.destination
-        self.flow = flow = self._flow()
-        if service is None:
-            if to is None:
-                return None
-            spec = EndpointSpec(uid=to[0], address=to[0], port=to[1])
-            flow.open_alone(proxy.fleet.make(spec, CONNECT_SECONDS))
-            return flow
-        shares = service.direct.shares
-        if not shares or (backend := shares[0].backend) is None:
-            flow.refuse("no_backend", f"{service.name} has no backend of its own")
-            return None
-        flow.open(backend, to if service.exact is not None else None)
-        return flow
-
-    def _flow(self) -> Flow:
-        flow = Flow(self, self.listener.proxy, self.listener.name, self.peer)
-        flow.started = self.arrived
-        flow.service = self.service.name if self.service is not None else ""
-        return flow
-
-    def _refuse(self, error: str, detail: str) -> None:
-        self.decided = True
-        self.flow = flow = self._flow()
-        flow.refuse(error, detail)
-
-    # The flow's side.
-
-    def on_connected(self) -> None:
-        """The upstream is there, and has said nothing yet."""
-
     def send(self, data: bytes) -> bool:
         """Bytes from the upstream."""
         if not self.decided:  # it speaks first
             self._relay(sniff.OTHER)
-        self.write(data)
-        return self.room
+        return super().send(data)
 
     def send_end(self) -> None:
         if not self.decided:
             self._relay("")
-        self.say_eof()
-
-    def pause(self) -> None:
-        self.full = True
-        if self.wired == OPEN:
-            self.transport.pause_reading()
-
-    def resume(self) -> None:
-        self.full = False
-        if self.wired == OPEN:
-            self.transport.resume_reading()
-
-    def end(self, whole: bool) -> None:
-        self.flow = None
-        self.ended = True
-        if whole:
-            self.close()
-        else:
-            self.break_off()
-
-    def _linger(self) -> None:
-        """What is unsent may take as long as anything else that moves: there is no answer's length to miss it by."""
-        self.room = False
-        self.wake(self.wheel.clock() + self.limits.stall_seconds)
+        super().send_end()
 
     # The caller's end.
 
@@ -277,23 +260,16 @@ class Connection(Wire):
         if self.asking is not None:
             return True
         if not self.decided:
-            self._relay(sniff.OTHER if self.seen else "")
+            self._decide(sniff.OTHER if self.seen else "")
         elif self.flow is not None:
             self.flow.on_caller_end()
         return not self.ended
 
     def on_lost(self, error: Exception | None) -> None:
-        self.listener.connections.discard(self)
         asking, self.asking = self.asking, None
         if asking is not None:
             asking.cancel()
-        flow, self.flow = self.flow, None
-        if flow is not None:
-            flow.on_caller_gone("caller_gone")
-
-    def on_writable(self) -> None:
-        if self.flow is not None:
-            self.flow.on_caller_writable()
+        super().on_lost(error)
 
     def drain(self) -> None:
         """End when nothing moves any more; at once, if nothing was said."""

@@ -1,17 +1,18 @@
 """What may happen to a request on its way: one policy, one file. plan.build asks here for a rule's filters, in ORDER.
 
-`ORDER` lists the sections of ApiPolicy in the order in which they run; a rule's own filters run as written, at the
-place of RULE. A feature that is off is not in the tuple and costs nothing. Always on, before all of these, are
-request_id and forwarded: the exchange calls them itself.
+`ORDER` lists the sections of ApiPolicy in the order in which they run: those of the server before a route is looked for
+(`plan/guards` makes them), a rule's own filters as written, at the place of RULE. A feature that is off is not in the
+tuple and costs nothing. Always on, before all of these, are request_id and forwarded: the exchange calls them itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidewinder_sidecar.filters import direct_response, headers, redirect, rewrite
+from sidewinder_sidecar.filters import cors, direct_response, headers, redirect, rewrite
 from sidewinder_sidecar.messages import Call, Reply, Response, Wait
 from sidewinder_sidecar.snapshot.filters import (
+    Cors,
     DirectResponse,
     FilterSpec,
     Redirect,
@@ -21,7 +22,16 @@ from sidewinder_sidecar.snapshot.filters import (
 )
 
 RULE = "rule"
-ORDER: tuple[str, ...] = (RULE,)
+ORDER: tuple[str, ...] = (
+    "redact",  # first, so that nothing of a refusal is told that should not be
+    "closed",
+    "mtls",  # it costs nothing, and all others may ask who calls
+    "path_normalization",  # before all that look at the path
+    "cors",  # a preflight carries no credentials
+    "authentication",
+    "authorization",
+    RULE,
+)
 
 
 def request_filter(spec: FilterSpec, prefix: bytes) -> Callable[[Call], Reply | Wait | None] | None:
@@ -35,10 +45,14 @@ def request_filter(spec: FilterSpec, prefix: bytes) -> Callable[[Call], Reply | 
             return rewrite.build(spec, prefix)
         case DirectResponse():
             return direct_response.build(spec)
+        case Cors():
+            return cors.build(spec.spec).apply
         case ResponseHeaders():
             return None
 
 
 def response_filter(spec: FilterSpec) -> Callable[[Call, Response], None] | None:
     """What a filter does to a response; None if nothing. Raises ValueError for what cannot be done."""
+    if isinstance(spec, Cors):
+        return cors.build(spec.spec).answer
     return headers.response(spec) if isinstance(spec, ResponseHeaders) else None

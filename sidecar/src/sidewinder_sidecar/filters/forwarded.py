@@ -5,16 +5,19 @@ The trust rule, per listener: `trusted_hops` proxies in front of us are believed
   n  the last n addresses that the caller's X-Forwarded-For names stay and the connection's own is added, so a forged
      entry further left falls off; its X-Forwarded-Proto and -Host stay when they can be read. A caller that sends
      Forwarded (RFC 7239) instead is understood the same way, and Forwarded is continued.
+
+`client` is the leftmost of the addresses that go on: who a policy means by the client.
 """
 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from typing import Final
 
 from sidewinder_sidecar.fields import Fields
-from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.messages import Call, Peer
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 
 FOR: Final = b"x-forwarded-for"
@@ -26,6 +29,7 @@ _ADDRESS: Final = re.compile(
     rb"[0-9A-Za-z.:_\-\[\]]{1,255}"
 ).fullmatch  # IP literal with or without port, or a token of RFC 7239
 _AUTHORITY: Final = re.compile(rb"[0-9A-Za-z.:_\-\[\]%]{1,255}").fullmatch
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 _SCHEMES: Final = (b"http", b"https", b"ws", b"wss")
 # one parameter of an element, or what ends it; a quoted value may hold both separators
 _PARAMETER: Final = re.compile(rb'\s*(?:([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]*)))?\s*([;,]|$)')
@@ -46,7 +50,7 @@ def replace(call: Call) -> None:
     if FORWARDED in fields:
         fields.remove(FORWARDED)
     fields.set(FOR, FOR, peer.encoded or b"unknown")
-    fields.set(PROTO, PROTO, b"https" if peer.secure else b"http")
+    fields.set(PROTO, PROTO, _scheme(peer))
     if request.authority:
         fields.set(HOST, HOST, request.authority)
     else:
@@ -59,14 +63,18 @@ def follow(call: Call, hops: int) -> None:
     fields = request.fields
     elements = parse(b", ".join(fields.all(FORWARDED))) if FORWARDED in fields else []
     trusted = elements[-hops:]
-    addresses = _addresses(fields) or [element.get(b"for", b"unknown") for element in elements]
+    addresses = (_addresses(fields) or [element.get(b"for", b"unknown") for element in elements])[-hops:]
+    if addresses:
+        if call.attributes is None:
+            call.attributes = {}
+        call.attributes["client"] = _literal(addresses[0])
     first = trusted[0] if trusted else {}
     own = peer.encoded or b"unknown"
     proto = fields.get(PROTO) or first.get(b"proto", b"")
     host = fields.get(HOST) or first.get(b"host", b"")
-    proto = proto.lower() if proto.lower() in _SCHEMES else (b"https" if peer.secure else b"http")
+    proto = proto.lower() if proto.lower() in _SCHEMES else _scheme(peer)
     host = host if _AUTHORITY(host) else request.authority
-    fields.set(FOR, FOR, b", ".join([*addresses[-hops:], own]))
+    fields.set(FOR, FOR, b", ".join([*addresses, own]))
     fields.set(PROTO, PROTO, proto)
     if host:
         fields.set(HOST, HOST, host)
@@ -74,8 +82,44 @@ def follow(call: Call, hops: int) -> None:
         fields.remove(HOST)
     if FORWARDED in fields:
         rows = [_element(element) for element in trusted]
-        rows.append(_element({b"for": own, b"proto": b"https" if peer.secure else b"http", b"host": request.authority}))
+        rows.append(_element({b"for": own, b"proto": _scheme(peer), b"host": request.authority}))
         fields.set(FORWARDED, b"Forwarded", b", ".join(rows))
+
+
+def _scheme(peer: Peer) -> bytes:
+    """What the caller itself speaks: the mesh's own TLS, which carries an identity, is put around it by a proxy."""
+    return b"https" if peer.secure and not peer.identity else b"http"
+
+
+def client(call: Call) -> str:
+    """The address of who called, as far as those in front of us are believed; "" if nobody knows."""
+    attributes = call.attributes
+    if attributes is None:
+        return call.peer.client
+    found: str = attributes.get("client", call.peer.client)
+    return found
+
+
+def _literal(entry: bytes) -> str:
+    """The address of an entry with or without a port; "" for `unknown`, a name, or what is no address."""
+    text = entry.decode("ascii")
+    if text.startswith("["):
+        text, _, rest = text[1:].partition("]")
+        if rest and not (rest[:1] == ":" and rest[1:].isdecimal()):
+            return ""
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        if not port.isdecimal():
+            return ""
+    try:
+        if ":" not in text:
+            socket.inet_pton(socket.AF_INET, text)
+            return text
+        raw = socket.inet_pton(socket.AF_INET6, text)
+    except OSError:
+        return ""
+    # one address, one spelling: IPv4 in IPv6 is IPv4
+    return socket.inet_ntop(socket.AF_INET, raw[12:]) if raw[:12] == _MAPPED else socket.inet_ntop(socket.AF_INET6, raw)
 
 
 def _addresses(fields: Fields) -> list[bytes]:

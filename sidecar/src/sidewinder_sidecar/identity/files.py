@@ -36,6 +36,8 @@ class Held(NamedTuple):
     standing: Standing
     context: ssl.SSLContext
     since: float  # when it was written, in seconds since 1970
+    pair: tuple[str, str]  # the files of certificate and key
+    trust: str  # the roots' text
 
 
 def read(path: str) -> str:
@@ -55,7 +57,7 @@ class Files:
 
     def __init__(self, settings: Settings) -> None:
         self.folder = settings.identity
-        self.bundle = settings.bundle
+        self.bundle = settings.bundle or os.path.join(settings.identity, BUNDLE)
         self.namespace = settings.pod_namespace
         self.uid = settings.pod_uid
 
@@ -90,7 +92,8 @@ class Files:
             since = os.stat(os.path.join(self.folder, CERTIFICATE)).st_mtime
         except OSError as fault:  # taken away this moment
             raise Unfit(f"{self.folder}: {fault.strerror}") from None
-        return Held(found, leaf.roots(trust), standing, context, min(max(since, found.not_before), found.not_after))
+        since = min(max(since, found.not_before), found.not_after)
+        return Held(found, leaf.roots(trust), standing, context, since, _pair(self.folder), trust)
 
     def _judged(self, trust: str, kept: str) -> tuple[Leaf, Standing]:
         attempts: tuple[tuple[Standing, str], ...] = (("current", leaf.split(trust)[0]), ("old", trust))

@@ -14,9 +14,10 @@ import ssl
 
 import msgspec
 
+from sidewinder_sidecar.tls.contexts import STRICT
+
 MOST_ROOTS = 64  # of a bundle: a rotation needs two
 NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which Python does not name
-STRICT = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN  # Python 3.13's defaults, on every version
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 

@@ -36,7 +36,9 @@ LONGEST_SPARE_PAUSE = 300.0  # while the old one holds
 
 
 class Identity:
-    """One per process. `held` is what is shown to peers, None while there is none; `renewed` hears of a new one."""
+    """One per process. `held` is what is shown to peers, None while there is none. `renewed` hears of a new one that
+    was enrolled, `changed` of every one that is used from now on, and of other roots.
+    """
 
     def __init__(
         self,
@@ -45,10 +47,12 @@ class Identity:
         enrol: Callable[[], Awaitable[Outcome]] = child.run,
         now: Callable[[], float] = time.time,
         renewed: Callable[[], None] = lambda: None,
+        changed: Callable[[Held], None] = lambda held: None,
     ) -> None:
         self.held: Held | None = None
         self.renew_at = 0.0
         self.renewed = renewed
+        self.changed = changed
         # what metrics and the admin page tell
         self.enrolments = 0
         self.failures = 0
@@ -118,6 +122,8 @@ class Identity:
         except Unfit as fault:
             self._say(str(fault))
             return False
+        if before is None or before.leaf != held.leaf or before.roots != held.roots:
+            self.changed(held)
         if before is None or before.leaf != held.leaf:
             at = held.since + (held.leaf.not_after - held.since) * random.uniform(*HALF)
             self.renew_at = max(at, self._now() + LEAST_SECONDS) if fresh else at

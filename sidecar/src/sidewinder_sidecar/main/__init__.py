@@ -67,7 +67,14 @@ def enrol(words: Sequence[str]) -> int:
     return ask(words)
 
 
-# what is said on the command line → what is done; later `ask`
+def decide(words: Sequence[str]) -> int:
+    """Say what the policies of a snapshot make of a request, and end."""
+    from sidewinder_sidecar.main.ask import main as answer
+
+    return answer(words)
+
+
+# what is said on the command line → what is done
 COMMANDS: dict[str, Callable[[], int]] = {"": proxy, "settings": judge}
 # first word → what is done once with the words after it
-ONCE: dict[str, Callable[[Sequence[str]], int]] = {"capture": capture, "enrol": enrol}
+ONCE: dict[str, Callable[[Sequence[str]], int]] = {"ask": decide, "capture": capture, "enrol": enrol}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +57,7 @@ class Configuration:
         """Serve this from now on. Raises Refusal."""
         async with self._turn:
             proxy = self._proxy
+            await ready_to_verify(resources)
             try:
                 with undisturbed(len(resources)):
                     plan = await prepare(resources, proxy.fleet, proxy.plan)
@@ -86,6 +89,13 @@ class Configuration:
         task = asyncio.get_running_loop().create_task(_free(weakref.ref(plan), parts), name="free-plan")
         self._parting.add(task)
         task.add_done_callback(self._parting.discard)
+
+
+async def ready_to_verify(resources: Iterable[str]) -> None:
+    """What verifies tokens takes 100 ms to load: in a thread, before the first policy needs it, so that requests go
+    on meanwhile."""
+    if "jwt.algorithms" not in sys.modules and any(name.startswith("keys/") for name in resources):
+        await asyncio.to_thread(importlib.import_module, "jwt.algorithms")
 
 
 async def _free(plan: weakref.ref[Plan], parts: Iterable[Part]) -> None:

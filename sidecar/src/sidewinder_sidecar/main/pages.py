@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from sidewinder_sidecar.admin import Page, Pages, answer, configuration, problem
-from sidewinder_sidecar.main import memory
+from sidewinder_sidecar.main import callers, memory
 from sidewinder_sidecar.main.draining import Crowded
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.identity.renewal import Identity
+    from sidewinder_sidecar.identity.watched import Watched
     from sidewinder_sidecar.main.process import Process
 
 VERSION = "0.1.0"
@@ -41,6 +42,7 @@ def doors(process: Process) -> Pages:
         ("GET", "/config"): lambda: configuration(
             process.configuration.state, process.source, process.configuration.resources
         ),
+        ("GET", "/callers"): lambda: answer(200, callers.told(process)),
         ("POST", "/drain"): lambda: drain(process),
     }
 
@@ -75,7 +77,7 @@ async def hold(process: Process) -> Page:
     return answer(200, {"status": outcome, "seconds": round(time.monotonic() - began, 3)})
 
 
-def told(identity: Identity) -> dict[str, object]:
+def told(identity: Identity | Watched) -> dict[str, object]:
     """What `/identity` shows: everything but the key."""
     from sidewinder_sidecar.identity.renewal import date
 
@@ -107,6 +109,7 @@ def gauges(process: Process) -> None:
     """Register what is read when it is rendered."""
     add = process.metrics.add
     proxy, listeners, configured = process.proxy, process.listeners, process.configuration
+    add("policy_decisions_total", "counter", "What policies have decided.", proxy.fleet.means.counted)
     build = {"version": VERSION, "python": platform.python_version()}
     add("build_info", "gauge", "What runs.", lambda: [(build, 1)])
     add("requests_in_flight", "gauge", "Exchanges and relayed connections that run.", lambda: len(proxy.running))
@@ -124,6 +127,7 @@ def gauges(process: Process) -> None:
     add("config_info", "gauge", "The configuration in force.", lambda: [({"state": configured.state}, 1)])
     _discovery(process)
     _identity(process)
+    _tls(process)
     _telemetry(process)
     deaths = process.supervisor.deaths
     add(
@@ -202,6 +206,18 @@ def _identity(process: Process) -> None:
         "Certificates asked for, by how it went.",
         lambda: [({"result": "done"}, identity.enrolments), ({"result": "failed"}, identity.failures)],
     )
+
+
+def _tls(process: Process) -> None:
+    add, keyring = process.metrics.add, process.keyring
+    add(
+        "tls_handshakes_total",
+        "counter",
+        "TLS handshakes, of callers (server) and to upstreams (client), by how they ended.",
+        lambda: [({"side": side, "result": result}, count) for (side, result), count in keyring.counted.items()],
+    )
+    add("tls_connections", "gauge", "Open connections over TLS.", lambda: len(keyring.lines))
+    add("tls_handshakes_pending", "gauge", "Handshakes of callers that run.", lambda: keyring.pending)
 
 
 def _telemetry(process: Process) -> None:

@@ -10,9 +10,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sidewinder_sidecar.admin import Door
 from sidewinder_sidecar.discovery import keep
 from sidewinder_sidecar.discovery.dial import Dial, Tls, Unix
+from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
 from sidewinder_sidecar.discovery.wants import Wants, is_known
@@ -31,11 +34,18 @@ from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.record import Recorder
 from sidewinder_sidecar.telemetry.spans import Spans, Target
 from sidewinder_sidecar.telemetry.writer import Writer
+from sidewinder_sidecar.tls.keyring import Keyring
+from sidewinder_sidecar.upstream.ask import Asker
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidewinder_sidecar.identity.files import Held as Shown
     from sidewinder_sidecar.identity.renewal import Identity
+    from sidewinder_sidecar.identity.watched import Watched
+    from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 
 log = logging.getLogger("sidewinder")
 
@@ -59,8 +69,12 @@ class Process:
         # what serves
         limits = settings.limits
         wheel = Wheel.of(asyncio.get_running_loop())
-        fleet = Fleet(wheel, lambda spec, connect_timeout: Endpoint(spec, limits, wheel, connect_timeout))
+        self.keyring = keyring = Keyring()
+        fleet = Fleet(wheel, lambda spec, seconds: Endpoint(self._dialled(spec), limits, wheel, seconds, keyring))
+        self.asker = Asker(wheel, fleet.make)
+        fleet.means.ask = self.asker.ask
         self.proxy = Proxy(fleet, wheel, self.recorder, limits)
+        self.proxy.keyring = keyring
         self.proxy.record_relayed = self.recorder.relayed
         self.proxy.traces = self.recorder.spans is not None
         self.listeners = Listeners(self.proxy)
@@ -69,8 +83,11 @@ class Process:
         self.configuration = Configuration(self.proxy, self.listeners)
         self.source = ""
         self.discovery: Discovery | None = None
-        self.identity: Identity | None = None
+        self.identity: Identity | Watched | None = None
+        self.look: Callable[[], None] | None = None  # whether the identity's files have changed
         self.wants = Wants(wheel, lambda key: is_known(self.proxy.plan, key))
+        self.doubts = Doubts(wheel)
+        fleet.means.unknown_key = self.doubts.ask
         self.keeper: keep.Keeper | None = None
         # what watches
         self.supervisor = Supervisor()
@@ -83,6 +100,7 @@ class Process:
     async def run(self) -> None:
         """Serve until a signal, drain, say the last words. Raises Unable."""
         self._hear_signals()
+        self._watch_identity()
         if self.settings.discovery:
             await self._configure_by_discovery()
         elif self.settings.snapshot:
@@ -94,6 +112,7 @@ class Process:
         await self.supervisor.stop()
         if self.keeper is not None:
             await self.keeper.flush()
+        self.asker.close()
         self.probe.close()
         self.admin.close()
 
@@ -129,6 +148,9 @@ class Process:
         """Once a second."""
         self.recorder.flush()
         self.trimmer.tick()
+        self.keyring.sweep()
+        if self.look is not None:
+            self.look()
 
     # 2. What it is told to do.
 
@@ -143,6 +165,7 @@ class Process:
 
     async def _configure_by_discovery(self) -> None:
         held, epoch = Held(), 0
+        dial = self._dial()  # before what was kept serves: it may call with a certificate that was kept, too
         if self.settings.keep:
             held, epoch = keep.read(self.settings.keep)
             self.keeper = keep.Keeper(self.settings.keep)
@@ -151,17 +174,19 @@ class Process:
             try:
                 await self.configuration.apply(held.resources)
                 self._on_applied(held, epoch, "kept")
+                self.doubts.on_applied(held.resources)
             except Refusal as fault:
                 log.error("%s: the kept configuration cannot serve: %s", self.settings.keep, fault)
                 held = Held()
         self.discovery = Discovery(
-            self._dial(),
+            dial,
             self.configuration.apply,
             held=held,
             epoch=epoch,
             build=pages.VERSION,
             kept=self._on_heard,
             wants=self.wants,
+            doubts=self.doubts,
             settled=self.configuration.is_settled,
             retired=self.drain.on_retired,
             trusts=self._trusts,
@@ -178,9 +203,33 @@ class Process:
         from sidewinder_sidecar.identity.files import Files  # 0.1 MB that a proxy without one never needs
         from sidewinder_sidecar.identity.renewal import Identity
 
-        self.identity = Identity(Files(self.settings), renewed=self._on_renewed)
+        self.identity = Identity(Files(self.settings), renewed=self._on_renewed, changed=self._on_identity)
+        self.identity.look()
         self.supervisor.start("identity", self.identity.run)
         return Tls(*authority(where), self.identity)
+
+    def _watch_identity(self) -> None:
+        """Somebody else writes our certificate, if there is no token to enrol with."""
+        if not self.settings.identity or self.settings.token:
+            return
+        from sidewinder_sidecar.identity.files import Files
+        from sidewinder_sidecar.identity.watched import Watched
+
+        self.identity = watched = Watched(Files(self.settings), changed=self._on_identity)
+        self.look = watched.look
+        watched.look()
+
+    def _on_identity(self, held: Shown) -> None:
+        """From the next handshake on."""
+        try:
+            self.keyring.renew(held.pair, held.trust)
+        except (ValueError, OSError) as fault:  # Unfit and SSLError among them: what was in use stays
+            log.error("identity: it cannot be shown to other proxies: %s", fault)
+
+    def _dialled(self, spec: EndpointSpec) -> EndpointSpec:
+        """Our own application is called past ourselves: what we send to our own pod is never redirected to us."""
+        own = spec.identity and spec.uid == self.settings.pod_uid
+        return msgspec.structs.replace(spec, identity="") if own else spec
 
     def _trusts(self) -> stream.Trusts | None:
         held = self.identity.held if self.identity is not None else None

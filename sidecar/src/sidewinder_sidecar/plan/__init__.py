@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sidewinder_sidecar.plan.build import Plan, build, prepare
+from sidewinder_sidecar.plan.guards import Guard
 from sidewinder_sidecar.plan.listeners import Listener
 from sidewinder_sidecar.plan.refused import Refused
 from sidewinder_sidecar.plan.services import Service
 
-__all__ = ["Listener", "Plan", "Refused", "Service", "build", "prepare"]
+__all__ = ["Guard", "Listener", "Plan", "Refused", "Service", "build", "prepare"]

@@ -11,14 +11,19 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from sidewinder_sidecar.filters.context import Context
 from sidewinder_sidecar.fleet import Wanted
+from sidewinder_sidecar.plan.guards import Guard, make
 from sidewinder_sidecar.plan.listeners import Listener
 from sidewinder_sidecar.plan.refused import Refused
 from sidewinder_sidecar.plan.routes import CompiledRoute, compile_route
 from sidewinder_sidecar.plan.services import Service, Table
 from sidewinder_sidecar.plan.upstreams import want
 from sidewinder_sidecar.snapshot import KINDS, Resource, Snapshot, in_order
+from sidewinder_sidecar.snapshot.authentication import CredentialsSpec, KeysSpec
+from sidewinder_sidecar.snapshot.authorization import AddressesSpec
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.policies import PolicySpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
@@ -31,19 +36,36 @@ if TYPE_CHECKING:
 SLICE = 0.002  # seconds of work at a time: with a long step on top far below the 10 ms that a request may wait
 NAMELESS = ProxySpec(name="sidewinder", namespace="")
 
-R = TypeVar("R", ProxySpec, ListenerSpec, ServiceSpec, RouteSpec, BackendSpec, EndpointsSpec)
+R = TypeVar(
+    "R",
+    ProxySpec,
+    ListenerSpec,
+    ServiceSpec,
+    RouteSpec,
+    BackendSpec,
+    EndpointsSpec,
+    PolicySpec,
+    KeysSpec,
+    CredentialsSpec,
+    AddressesSpec,
+)
 
 
 class Plan:
     """Everything the hot path looks up. Immutable; an exchange keeps the one it began with."""
 
-    __slots__ = ("__weakref__", "listeners", "proxy", "routes", "services", "tables", "trace_percent", "wanted")
+    __slots__ = (
+        "__weakref__", "guards", "listeners", "policies", "proxy", "routes", "services", "tables", "trace_percent",
+        "wanted",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.proxy = NAMELESS
         self.trace_percent = NAMELESS.trace_percent
         self.listeners: dict[str, Listener] = {}
         self.services: dict[str, Service] = {}
+        self.policies: dict[str, PolicySpec] = {}
+        self.guards: dict[tuple[str, int], Guard] = {}  # by policy and port
         self.routes: dict[str, CompiledRoute] = {}
         self.tables: dict[tuple[str, ...] | None, Table] = {}  # by a listener's list of services
         self.wanted: dict[str, Wanted] = {}  # for fleet.adopt
@@ -97,8 +119,21 @@ def _steps(plan: Plan, snapshot: Snapshot, fleet: Fleet, previous: Plan) -> Iter
     _proxy(plan, _of(by_kind, ProxySpec))
     yield from _upstreams(plan, _of(by_kind, BackendSpec), _of(by_kind, EndpointsSpec), fleet)
     yield from _routes(plan, _of(by_kind, RouteSpec), previous)
-    yield from _services(plan, _of(by_kind, ServiceSpec), previous)
-    yield from _listeners(plan, _of(by_kind, ListenerSpec), previous)
+    plan.policies = _of(by_kind, PolicySpec)
+    context = Context(
+        fleet.means,
+        fleet.wheel,
+        _of(by_kind, KeysSpec),
+        _of(by_kind, CredentialsSpec),
+        _of(by_kind, AddressesSpec),
+        plan.proxy.trust_domain,
+    )
+    if context.addresses:  # 1 µs for each of up to 100 000, so in steps, before guards ask for them
+        from sidewinder_sidecar.filters import authorize
+
+        yield from authorize.prepare(context)
+    yield from _services(plan, _of(by_kind, ServiceSpec), previous, context)
+    yield from _listeners(plan, _of(by_kind, ListenerSpec), previous, context)
 
 
 def _checked(resource: str, kind: str, name: str, body: Resource) -> str:
@@ -141,7 +176,18 @@ def _routes(plan: Plan, specs: Mapping[str, RouteSpec], previous: Plan) -> Itera
         yield
 
 
-def _services(plan: Plan, specs: Mapping[str, ServiceSpec], previous: Plan) -> Iterator[None]:
+def _guard(plan: Plan, resource: str, policy: str, port: int, previous: Plan, context: Context) -> Guard | None:
+    """What callers of a port must meet; services on one port with the same policy share it."""
+    if not policy:
+        return None
+    if (guard := plan.guards.get((policy, port))) is None:
+        if (spec := plan.policies.get(policy)) is None:
+            raise Refused(resource, "policy", f"the snapshot has no policy/{policy}")
+        plan.guards[policy, port] = guard = make(spec, port, context, previous.guards)
+    return guard
+
+
+def _services(plan: Plan, specs: Mapping[str, ServiceSpec], previous: Plan, context: Context) -> Iterator[None]:
     for name, spec in specs.items():
         resource = f"service/{name}"
         for number, route in enumerate(spec.routes):
@@ -151,21 +197,17 @@ def _services(plan: Plan, specs: Mapping[str, ServiceSpec], previous: Plan) -> I
             raise Refused(resource, "backend", f"the snapshot has no backend/{spec.backend}")
         routes = tuple(plan.routes[route] for route in spec.routes)
         backend = plan.wanted[spec.backend].backend if spec.backend else None
+        guard = _guard(plan, resource, spec.policy, spec.port, previous, context)
         old = previous.services.get(name)
-        if old is not None and old.spec == spec and old.routes == routes and _leads_to(old) is backend:
+        if old is not None and old.holds(spec, routes, backend, guard):
             plan.services[name] = old
         else:
-            plan.services[name] = service = Service(spec, routes, backend)
+            plan.services[name] = service = Service(spec, routes, backend, guard)
             yield from service.compile()
         yield
 
 
-def _leads_to(service: Service) -> object:
-    shares = service.direct.shares
-    return shares[0].backend if shares else None
-
-
-def _listeners(plan: Plan, specs: Mapping[str, ListenerSpec], previous: Plan) -> Iterator[None]:
+def _listeners(plan: Plan, specs: Mapping[str, ListenerSpec], previous: Plan, context: Context) -> Iterator[None]:
     for name, spec in specs.items():
         resource = f"listener/{name}"
         for number, service in enumerate(spec.services or ()):
@@ -181,7 +223,8 @@ def _listeners(plan: Plan, specs: Mapping[str, ListenerSpec], previous: Plan) ->
         headless: dict[tuple[str, int], Service] = {}
         if spec.transparent and spec.direction == "Outbound":
             yield from _headless(plan, plan.tables[spec.services], headless)
-        plan.listeners[name] = Listener(spec, plan.tables[spec.services], default, headless)
+        guard = _guard(plan, resource, spec.policy, 0, previous, context)
+        plan.listeners[name] = Listener(spec, plan.tables[spec.services], default, headless, guard)
         yield
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sidewinder_sidecar.messages import Call, Peer, Request
+    from sidewinder_sidecar.plan.guards import Guard
     from sidewinder_sidecar.router.route import Route
     from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 
@@ -21,9 +22,12 @@ _NOBODY: Final[dict[Destination, Service]] = {}
 
 
 class Listener:
-    """`known` and `reached` remember what was found, by authority and by destination: the common case is one lookup."""
+    """`known` and `reached` remember what was found, by authority and by destination: the common case is one lookup.
 
-    __slots__ = ("_default", "_headless", "_table", "filters", "inbound", "known", "reached", "spec")
+    `guard` is what must be met by who calls what no service stands for.
+    """
+
+    __slots__ = ("_default", "_headless", "_table", "filters", "guard", "inbound", "known", "reached", "spec")
 
     def __init__(
         self,
@@ -31,8 +35,10 @@ class Listener:
         table: Table,
         default: Service | None,
         headless: Mapping[Destination, Service] = _NOBODY,
+        guard: Guard | None = None,
     ) -> None:
         self.spec = spec
+        self.guard = guard
         self.inbound = spec.direction == "Inbound"
         self.filters: tuple[Callable[[Call], None], ...] = (request_id.apply, forwarded.build(spec))
         self.known: dict[bytes, Service] = {}

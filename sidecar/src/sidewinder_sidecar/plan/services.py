@@ -10,6 +10,7 @@ from sidewinder_sidecar.upstream.backend import canonical
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Call
+    from sidewinder_sidecar.plan.guards import Guard
     from sidewinder_sidecar.plan.routes import CompiledRoute
     from sidewinder_sidecar.snapshot.services import ServiceSpec
     from sidewinder_sidecar.upstream.backend import Backend
@@ -21,17 +22,32 @@ class Service:
     """`match(call)` gives the route, `direct` is the way around all routes (CONNECT, which has no path to match).
 
     `exact` is the backend of a headless Service: a request that falls to it goes to the very endpoint that was dialled.
+    `guard` is what its callers must meet first, None for nothing.
     """
 
-    __slots__ = ("direct", "exact", "match", "name", "routes", "spec")
+    __slots__ = ("direct", "exact", "guard", "match", "name", "routes", "spec")
 
-    def __init__(self, spec: ServiceSpec, routes: tuple[CompiledRoute, ...], backend: Backend | None) -> None:
+    def __init__(
+        self,
+        spec: ServiceSpec,
+        routes: tuple[CompiledRoute, ...],
+        backend: Backend | None,
+        guard: Guard | None = None,
+    ) -> None:
         self.spec = spec
+        self.guard = guard
         self.name = spec.name
         self.routes = routes
         self.direct = direct = Route(spec.name, shares=() if backend is None else (Share(backend),))
         self.exact = backend if spec.headless else None
         self.match: Callable[[Call], Route | None] = lambda call: direct  # a method would make a cycle: freed late
+
+    def holds(
+        self, spec: ServiceSpec, routes: tuple[CompiledRoute, ...], backend: Backend | None, guard: Guard | None
+    ) -> bool:
+        """Would making it give the same again?"""
+        leads_to = self.direct.shares[0].backend if self.direct.shares else None
+        return self.spec == spec and self.routes == routes and leads_to is backend and self.guard is guard
 
     def compile(self) -> Iterator[None]:
         """Make the index of the routes. Yields between steps."""

@@ -35,7 +35,7 @@ def want(name: str, sources: Sources, fleet: Fleet, into: dict[str, Wanted]) -> 
         if key in endpoints:
             raise Refused(f"endpoints/{sources[1].name}", f"endpoints[{number}]", f"{spec.address} is listed twice")
         check_endpoint(sources[1], number)
-        endpoint = backend.endpoints.get(key) if same else None
+        endpoint = backend.endpoints.get(key) if same and _speaks_alike(known.get(key), spec) else None
         if endpoint is None:
             endpoint = fleet.make(spec, sources[0].connect_timeout)
         elif known.get(key) != spec:
@@ -52,6 +52,13 @@ def want(name: str, sources: Sources, fleet: Fleet, into: dict[str, Wanted]) -> 
 def key_of(spec: EndpointSpec) -> Key:
     """What makes an endpoint the same one as before."""
     return spec.uid, spec.address, spec.port
+
+
+def _speaks_alike(known: EndpointSpec | None, spec: EndpointSpec) -> bool:
+    """Whether connections stay what they are: another identity is another endpoint, for whom they were not made."""
+    return known is None or (
+        known.identity == spec.identity and known.server_name == spec.server_name and known.trust == spec.trust
+    )
 
 
 def check(name: str, spec: BackendSpec) -> None:

@@ -17,13 +17,27 @@ from typing import TypeAlias
 
 import msgspec
 
+from sidewinder_sidecar.snapshot.authentication import CredentialsSpec, KeysSpec
+from sidewinder_sidecar.snapshot.authorization import AddressesSpec
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
+from sidewinder_sidecar.snapshot.policies import PolicySpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
 
-Resource: TypeAlias = ProxySpec | ListenerSpec | ServiceSpec | RouteSpec | BackendSpec | EndpointsSpec
+Resource: TypeAlias = (
+    ProxySpec
+    | ListenerSpec
+    | ServiceSpec
+    | RouteSpec
+    | BackendSpec
+    | EndpointsSpec
+    | PolicySpec
+    | KeysSpec
+    | CredentialsSpec
+    | AddressesSpec
+)
 
 # kind in the resource's name → type of its body
 RESOURCES: dict[str, type[Resource]] = {
@@ -33,6 +47,10 @@ RESOURCES: dict[str, type[Resource]] = {
     "route": RouteSpec,
     "backend": BackendSpec,
     "endpoints": EndpointsSpec,
+    "policy": PolicySpec,
+    "keys": KeysSpec,
+    "credentials": CredentialsSpec,
+    "addresses": AddressesSpec,
 }
 # type of a body → kind in the resource's name
 KINDS: dict[type[Resource], str] = {body: kind for kind, body in RESOURCES.items()}

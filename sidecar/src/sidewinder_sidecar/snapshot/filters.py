@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from sidewinder_sidecar.snapshot.policies import CorsSpec
+
 
 class FullPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ReplaceFullPath"):
     """Replaces the path; the query stays."""
@@ -85,4 +87,10 @@ class DirectResponse(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     headers: tuple[FieldValue, ...] = ()
 
 
-FilterSpec: TypeAlias = RequestHeaders | ResponseHeaders | Redirect | Rewrite | DirectResponse
+class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="CORS"):
+    """The same as a section `cors`, at the caller's side: it beats what the called says of CORS."""
+
+    spec: CorsSpec
+
+
+FilterSpec: TypeAlias = RequestHeaders | ResponseHeaders | Redirect | Rewrite | DirectResponse | Cors

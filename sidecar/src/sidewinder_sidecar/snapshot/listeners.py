@@ -33,3 +33,5 @@ class ListenerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # `ip:port` among the addresses of `services`; else, with `pass_through`, the original destination itself. Inbound:
     # the service of the original port, else, with `pass_through`, the pod's own address and that port.
     transparent: bool = False
+    policy: str = ""  # of the ports that no service of ours stands for (inbound)
+    proxy_protocol: tuple[int, ...] = ()  # ports of the pod whose callers begin with PROXY protocol v1 or v2

@@ -13,6 +13,7 @@ class ProxySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     service: str = ""  # service.name of OpenTelemetry: the Service that owns the workload, else its name
     labels: dict[str, str] = {}
     cluster_domain: str = "cluster.local"
+    trust_domain: str = "cluster.local"  # of SPIFFE IDs: who has one of another is no service account of this mesh
     trace_percent: float = 1.0  # of root traces; a parent's decision is followed
     lazy: bool = False  # the snapshot holds its own namespace and what was wanted: an unknown `ip:port` is asked for
     terminating: bool = False  # the pod is being deleted: the drain begins

@@ -28,3 +28,4 @@ class ServiceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     any_port: bool = False  # the domains hold whatever port the authority names (a gateway's names)
     routes: tuple[str, ...] = ()
     backend: str = ""  # the Service's own BackendSpec
+    policy: str = ""  # name of the PolicySpec that callers must meet; "": none

@@ -1,8 +1,9 @@
 """The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
 
 S→C: begin, set, drop, commit, unknown, retired, ping, goodbye. C→S: hello, want, ack, nack, seen, released, trusts,
-pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time. Numbers
-live per stream. What is not known is refused: the stream closes with the reason, the last good configuration serves on.
+stale, pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time.
+Numbers live per stream. What is not known is refused: the stream closes with the reason, the last good configuration
+serves on.
 """
 
 from __future__ import annotations
@@ -136,8 +137,15 @@ class Trusts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     renewed: bool = False
 
 
+class Stale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Resources that may be out of date: a token names a key that `keys/…` lacks. The operator asks the issuer anew,
+    as often as it sees fit."""
+
+    stale: tuple[str, ...]
+
+
 ToClient: TypeAlias = Begin | Set | Drop | Commit | Unknown | Retired | Ping | Pong | Goodbye
-ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Ping | Pong
+ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Stale | Ping | Pong
 
 _TO_CLIENT: dict[str, type[ToClient]] = {
     "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "unknown": Unknown,
@@ -145,7 +153,7 @@ _TO_CLIENT: dict[str, type[ToClient]] = {
 }  # fmt: skip
 _TO_SERVER: dict[str, type[ToServer]] = {
     "hello": Greeting, "want": Want, "ack": Ack, "nack": Nack, "seen": Seen,
-    "released": Released, "trusts": Trusts, "ping": Ping, "pong": Pong,
+    "released": Released, "trusts": Trusts, "stale": Stale, "ping": Ping, "pong": Pong,
 }  # fmt: skip
 _ENCODER = msgspec.json.Encoder()
 

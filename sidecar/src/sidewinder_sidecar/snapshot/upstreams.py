@@ -48,7 +48,7 @@ class BackendSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     connect_timeout: float = 5.0
 
 
-class EndpointSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EndpointSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One address. `uid` is the pod's (or the address again): a reused IP inherits nothing."""
 
     uid: str
@@ -58,6 +58,9 @@ class EndpointSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     zone: str = ""
     ready: bool = True
     labels: dict[str, str] = {}
+    identity: str = ""  # the SPIFFE ID of its proxy, which speaks mTLS; "": plain, as it is
+    server_name: str = ""  # ordinary TLS to a host outside, whose certificate must be for this name
+    trust: str = ""  # PEM of who signs that certificate; "": whom the system trusts
 
 
 class EndpointsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,7 +7,8 @@ a line costs 2 µs that way, and 5 with an encoder for all of it.
 Fields of every line: time (when the request began, UTC), listener, method, authority, path, status (0: the caller left
 before an answer began), duration_us, first_byte_us (of the answer, 0 for none), bytes_in and bytes_out (bodies), peer,
 upstream (the endpoint last tried), user_agent, request_id, trace_id. Where they apply: route, rule, service, backend,
-retries, error (the error table's key), flag (its mark), detail, identity, query. A line of a relayed connection has
+retries, error (the error table's key), flag (its mark), detail, identity (the caller's SPIFFE ID), policy (the rule
+that decided, "<namespace>/<policy>/<rule>"; "audit:…" would have refused), query. A line of a relayed connection has
 `protocol` instead of method, authority, path and status.
 """
 
@@ -20,6 +21,7 @@ import msgspec
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.messages import Call, Relayed
+from sidewinder_sidecar.telemetry import redact
 from sidewinder_sidecar.telemetry.writer import Writer
 
 CHUNK: Final = 65536  # a pipe's capacity on Linux: larger ones would be cut anyway
@@ -37,6 +39,7 @@ class AccessLog:
         "_addresses",
         "_agents",
         "_buffer",
+        "_callers",
         "_places",
         "_prefix",
         "_second",
@@ -59,6 +62,7 @@ class AccessLog:
         self._addresses: dict[tuple[str, int], bytes] = {}
         self._agents = _Quoted()
         self._texts = _Quoted()
+        self._callers: dict[tuple[str, str], bytes] = {}
         self._places: dict[tuple[str, ...], bytes] = {}
         self.flush()
 
@@ -97,7 +101,7 @@ class AccessLog:
             "connect_us": int((connected - relayed.started) * 1e6) if connected else 0,
             "bytes_in": relayed.bytes_in,
             "bytes_out": relayed.bytes_out,
-            "peer": peer.address,
+            "peer": peer.client,
             "destination": _place(peer.destination) if peer.destination is not None else "",
             "upstream": _place(relayed.address),
             "retries": relayed.retries,
@@ -105,6 +109,7 @@ class AccessLog:
             "flag": TABLE[relayed.error].flag if relayed.error else "",
             "detail": relayed.detail[:512],
             "identity": peer.identity,
+            "policy": relayed.decision or relayed.peer.decision,
         }
         return {name: value for name, value in told.items() if value or name in _ALWAYS}
 
@@ -122,9 +127,17 @@ class AccessLog:
         else:
             place = (call.listener, "", "", call.service, call.backend)
         texts = self._texts
+        agent, request_id = request.fields.index.get(b"user-agent", b""), call.request_id
+        if call.attributes is not None:
+            hidden = redact.of(call.attributes)
+            agent = redact.header(b"user-agent", agent, hidden)
+            request_id = redact.header(b"x-request-id", request_id, hidden)
         rare = b""
-        if call.error or call.retries or self.query or call.peer.identity or call.detail:
+        if call.error or call.retries or self.query or call.detail:
             rare = self._rare(call, query)
+        elif call.decision or call.peer.identity:
+            who = call.peer.identity, call.decision
+            rare = self._callers.get(who) or self._caller(who)
         return (
             b'{"time":"%b.%03dZ"%b,"method":%b,"authority":%b,"path":%b,"status":%d,"duration_us":%d,"first_byte_us":%d,'
             b'"bytes_in":%d,"bytes_out":%d,"peer":%b,"upstream":%b,"user_agent":%b,"request_id":%b,"trace_id":"%b"%b}\n'
@@ -142,8 +155,8 @@ class AccessLog:
             call.bytes_out,
             texts[call.peer.encoded],
             self._addresses.get(call.address) or self._address(call.address),
-            self._agents[request.fields.index.get(b"user-agent", b"")],
-            _encode(call.request_id.decode("latin-1")),
+            self._agents[agent],
+            _encode(request_id.decode("latin-1")),
             call.trace_id,  # hex: trace.start has seen to it
             rare,
         )
@@ -151,12 +164,13 @@ class AccessLog:
     def _rare(self, call: Call, query: bytes) -> bytes:
         """What most lines do not have."""
         told: dict[str, object] = {
-            "query": text(query[:LONGEST_PATH]) if self.query else "",
+            "query": text(redact.query(query, redact.of(call.attributes))[:LONGEST_PATH]) if self.query else "",
             "retries": call.retries,
             "error": call.error,
             "flag": TABLE[call.error].flag if call.error else "",
             "detail": call.detail[:512],
             "identity": call.peer.identity,
+            "policy": call.decision,
         }
         shown = {name: value for name, value in told.items() if value}
         return b"," + _encode(shown)[1:-1] if shown else b""
@@ -167,6 +181,14 @@ class AccessLog:
         names = ("listener", "route", "rule", "service", "backend")
         told = {name: value for name, value in zip(names, place, strict=True) if value or name == "listener"}
         self._places[place] = quoted = b"," + _encode(told)[1:-1]
+        return quoted
+
+    def _caller(self, who: tuple[str, str]) -> bytes:
+        """Of every request with mTLS: quoted once, like places."""
+        if len(self._callers) >= REMEMBERED:
+            self._callers.clear()
+        told = {name: value for name, value in zip(("identity", "policy"), who, strict=True) if value}
+        self._callers[who] = quoted = b"," + _encode(told)[1:-1]
         return quoted
 
     def _address(self, address: tuple[str, int]) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from sidewinder_sidecar.messages import Call, Try
+from sidewinder_sidecar.telemetry import redact
 from sidewinder_sidecar.telemetry.access_log import LONGEST_AGENT, LONGEST_PATH, text
 
 log = logging.getLogger("sidewinder.spans")
@@ -172,16 +173,17 @@ def _server(call: Call, offset: float, query: bool) -> Span:
     request, peer = call.request, call.peer
     attributes, name = _both(call)
     target, _, asked = request.received.partition(b"?")
+    hidden = redact.of(call.attributes)
     attributes["url.path"] = text(target[:LONGEST_PATH])
     attributes["url.scheme"] = request.scheme.decode("latin-1")
     attributes["sidewinder.listener"] = call.listener
     if query and asked:
-        attributes["url.query"] = text(asked[:LONGEST_PATH])
+        attributes["url.query"] = text(redact.query(asked, hidden)[:LONGEST_PATH])
     if peer.address:
-        attributes["client.address"] = attributes["network.peer.address"] = peer.address
+        attributes["client.address"], attributes["network.peer.address"] = peer.client, peer.address
         attributes["network.peer.port"] = peer.port
     if (agent := request.fields.get(b"user-agent")) is not None:
-        attributes["user_agent.original"] = text(agent[:LONGEST_AGENT])
+        attributes["user_agent.original"] = text(redact.header(b"user-agent", agent, hidden)[:LONGEST_AGENT])
     if call.status:
         attributes["http.response.status_code"] = call.status
     failed = _failure(attributes, call.error, call.status, call.status >= 500)
@@ -192,7 +194,7 @@ def _server(call: Call, offset: float, query: bool) -> Span:
 def _client(call: Call, attempt: Try, number: int, offset: float, query: bool) -> Span:
     request = call.request
     attributes, name = _both(call)
-    target = request.target if query else request.path
+    target = redact.target(request.target, redact.of(call.attributes)) if query else request.path
     attributes["url.full"] = text(b"%b://%b%b" % (request.scheme, request.authority, target[:LONGEST_PATH]))
     attributes["network.peer.address"], attributes["network.peer.port"] = attempt.address
     attributes.setdefault("server.address", attempt.address[0])

@@ -1,23 +1,35 @@
-"""A connection to an endpoint being made: the one task of its life, and its time limit. Started by `endpoint`."""
+"""A connection to an endpoint being made: the one task of its life, and its time limit. Started by `endpoint`.
+
+To another proxy of the mesh that is TLS with our certificate, and the server's must be for the very SPIFFE ID that the
+endpoint has; to a host outside it may be ordinary TLS. There is no way from either back to plain.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+import ssl
+from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.messages import CONNECT
+from sidewinder_sidecar.tls import contexts
+from sidewinder_sidecar.tls.frames import Framed
+from sidewinder_sidecar.tls.keyring import Refused, failure
+from sidewinder_sidecar.upstream import http1, tcp
 
 if TYPE_CHECKING:
-    from sidewinder_sidecar.upstream import http1, tcp
+    from sidewinder_sidecar.tls.certificate import Leaf
     from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
     from sidewinder_sidecar.wheel import Slot
+
+CLIENT: Final = "client"
+SHUTDOWN_SECONDS: Final = 1.0  # for the peer's close_notify: nobody waits for it
 
 
 class Dial:
     """Until the connection has an attempt, or the attempt is told why there is none."""
 
-    __slots__ = ("attempt", "endpoint", "make", "slot", "task", "too_late")
+    __slots__ = ("attempt", "endpoint", "epoch", "make", "slot", "task", "too_late")
 
     def __init__(
         self, endpoint: Endpoint, attempt: Attempt, make: type[http1.Connection] | type[tcp.Connection]
@@ -25,6 +37,7 @@ class Dial:
         self.endpoint = endpoint
         self.attempt = attempt
         self.make = make
+        self.epoch = endpoint.keyring.epoch
         self.too_late = False
         attempt.dial = self
         endpoint.dials.add(self)  # the loop keeps only weak references to tasks
@@ -43,11 +56,70 @@ class Dial:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        host, port = self.endpoint.address
-        await loop.create_connection(self._made, host, port)
+        endpoint = self.endpoint
+        host, port = endpoint.address
+        if not endpoint.secure:
+            await loop.create_connection(self._made, host, port)
+            return
+        await loop.create_connection(
+            self._checked,
+            host,
+            port,
+            ssl=self._context(),
+            server_hostname=endpoint.server_name,
+            ssl_handshake_timeout=endpoint.connect_timeout,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+
+    def _context(self) -> ssl.SSLContext:
+        endpoint = self.endpoint
+        if not endpoint.identity:
+            return endpoint.keyring.outside(endpoint.trust)
+        ours = endpoint.keyring.usable
+        if ours is None:
+            have = "no identity of our own yet" if endpoint.keyring.credentials is None else "our certificate has ended"
+            raise Refused("own_missing", f"{have}: {endpoint.identity} is not called without one")
+        return ours.h1 if self.make is http1.Connection else ours.tcp
 
     def _made(self) -> Any:  # an asyncio.Protocol, see Wire
         return self.make(self.endpoint, self.attempt)
+
+    def _checked(self) -> Any:
+        return Checked(self)
+
+    def on_secure(self, transport: Any) -> None:
+        """The handshake is over: is it whom we have called?"""
+        endpoint, keyring = self.endpoint, self.endpoint.keyring
+        leaf: Leaf | None = None
+        try:
+            if endpoint.identity:
+                leaf = keyring.judge(transport)
+                self._compare(leaf, transport.get_extra_info("ssl_object").selected_alpn_protocol())
+        except Refused as fault:
+            self._fail("tls_identity", fault.result, fault.detail)
+            transport.abort()
+            return
+        keyring.count(CLIENT, "ok")
+        connection = self.make(endpoint, self.attempt)
+        connection.epoch = self.epoch
+        keyring.watch(connection, leaf, self.epoch if endpoint.identity else 0)
+        if endpoint.identity and self.make is tcp.Connection:
+            Framed(transport).carry(connection)
+        else:
+            transport.set_protocol(connection)
+            connection.connection_made(transport)
+
+    def _compare(self, leaf: Leaf, spoken: str | None) -> None:
+        endpoint = self.endpoint
+        if leaf.spiffe_id != endpoint.identity:
+            raise Refused("identity", f"{leaf.spiffe_id} answers where {endpoint.identity} should")
+        if spoken != (contexts.H1 if self.make is http1.Connection else contexts.TCP):
+            raise Refused("alpn", f"{leaf.spiffe_id} does not speak as proxies of the mesh do")
+
+    def _fail(self, error: str, result: str, detail: str) -> None:
+        host, port = self.endpoint.address
+        self.endpoint.keyring.failed(CLIENT, result, f"{host}:{port}", detail)
+        self.attempt.fail(CONNECT, error, detail)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.slot.discard(self)
@@ -55,13 +127,17 @@ class Dial:
         attempt = self.attempt
         attempt.dial = None
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None or attempt.connection is not None:
+        if error is None or attempt.connection is not None or attempt.receiver is None:
             return
         if isinstance(error, asyncio.CancelledError):
             if self.too_late:
                 attempt.fail(CONNECT, "connect_timeout", f"no connection within {self.endpoint.connect_timeout:g} s")
             else:
                 attempt.fail(CONNECT, "connect_failed", "connecting was given up")
+        elif isinstance(error, Refused):
+            self._fail("tls_failed", error.result, error.detail)
+        elif isinstance(error, ssl.SSLError):
+            self._fail("tls_failed", *failure(error))
         elif isinstance(error, OSError):
             attempt.fail(CONNECT, _kind(error), _reason(error))
         else:
@@ -70,6 +146,33 @@ class Dial:
 
     def __repr__(self) -> str:
         return f"<Dial {self.endpoint.address[0]}:{self.endpoint.address[1]}>"
+
+
+class Checked:
+    """What TLS speaks to until it is known who answers. An asyncio.Protocol, but not by descent."""
+
+    __slots__ = ("dial",)
+
+    def __init__(self, dial: Dial) -> None:
+        self.dial = dial
+
+    def connection_made(self, transport: Any) -> None:
+        self.dial.on_secure(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It was not whom we have called."""
+
+    def data_received(self, data: bytes) -> None:
+        """It is not listened to."""
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        """Nothing is written."""
+
+    def resume_writing(self) -> None:
+        """Nothing is written."""
 
 
 def _kind(error: OSError) -> str:

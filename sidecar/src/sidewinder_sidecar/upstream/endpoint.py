@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.http1.encode import request_head
 from sidewinder_sidecar.messages import Failure
+from sidewinder_sidecar.tls.keyring import Keyring
 from sidewinder_sidecar.upstream import http1, tcp
 from sidewinder_sidecar.upstream.dial import Dial
 from sidewinder_sidecar.wire import OPEN
@@ -27,19 +28,29 @@ if TYPE_CHECKING:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Endpoint:
-    """`active` counts the attempts that run; `retired` ones finish them and never pool again."""
+    """`active` counts the attempts that run; `retired` ones finish them and never pool again.
+
+    `identity` is whom TLS must find there, with a certificate of the mesh; `server_name` a host's, with anybody's.
+    """
 
     __slots__ = (
-        "active", "address", "connect_timeout", "dials", "idle", "limits", "ready", "retired", "uid", "weight", "wheel",
-        "zone",
+        "active", "address", "connect_timeout", "dials", "identity", "idle", "keyring", "limits", "ready", "retired",
+        "secure", "server_name", "trust", "uid", "weight", "wheel", "zone",
     )  # fmt: skip
 
-    def __init__(self, spec: EndpointSpec, limits: Limits, wheel: Wheel, connect_timeout: float) -> None:
+    def __init__(
+        self, spec: EndpointSpec, limits: Limits, wheel: Wheel, connect_timeout: float, keyring: Keyring | None = None
+    ) -> None:
         self.uid = spec.uid
         self.address = (spec.address, spec.port)
         self.limits = limits
         self.wheel = wheel
         self.connect_timeout = connect_timeout
+        self.keyring = keyring or Keyring()
+        self.identity = spec.identity
+        self.server_name = spec.server_name
+        self.trust = spec.trust
+        self.secure = spec.identity != "" or spec.server_name != ""
         self.active = 0
         self.idle: list[http1.Connection] = []  # most recently used last
         self.dials: set[Dial] = set()
@@ -65,6 +76,9 @@ class Endpoint:
         while idle:
             connection = idle.pop()
             if connection.wired == OPEN:
+                if self.identity and connection.epoch != self.keyring.epoch:  # ours was renewed: a connection is, too
+                    connection.close()
+                    continue
                 connection.start(attempt)
                 return attempt
         Dial(self, attempt, http1.Connection)

@@ -20,7 +20,8 @@ from sidewinder_sidecar.http1 import response_head
 from sidewinder_sidecar.http1.framing import BadFraming, Chunked
 from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE, Seen
 from sidewinder_sidecar.http1.sending import Sender
-from sidewinder_sidecar.messages import ANSWERING, SENT, UNSENT
+from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT
+from sidewinder_sidecar.tls.keyring import REFUSED, failure
 from sidewinder_sidecar.wire import OPEN
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ _STATES: Final = ("idle", "head", "length", "chunks", "close", "tunnel")
 class Connection(Sender):
     """One connection to one endpoint."""
 
-    __slots__ = ("answering", "attempt", "chunks", "endpoint", "idle_seconds", "informed", "keep", "left", "seen",
-                 "since", "state", "unread", "used", "waits")  # fmt: skip
+    __slots__ = ("answering", "attempt", "chunks", "endpoint", "epoch", "idle_seconds", "informed", "keep", "left",
+                 "seen", "since", "spent", "state", "unread", "used", "waits")  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         """`attempt` is what the connection is made for."""
         super().__init__(endpoint.wheel, endpoint.limits)
         # for life
         self.endpoint = endpoint
+        self.epoch = 0  # of the certificate that it was made with
+        self.spent = False  # it is not to be kept
         self.used = 0  # answers so far
         self.since = 0.0  # when it became idle
         self.seen = Seen()
@@ -260,7 +263,9 @@ class Connection(Sender):
         self.attempt = None
         endpoint = self.endpoint
         endpoint.active -= 1
-        if not (self.keep and attempt.ended and not rest and self.wired == OPEN and not endpoint.retired):
+        if not (self.keep and attempt.ended and not rest and self.wired == OPEN and not endpoint.retired) or (
+            self.secure and self._is_over()
+        ):
             self.state = IDLE
             self.close()
             return
@@ -270,6 +275,17 @@ class Connection(Sender):
         if self.waits:
             self.resume()
         endpoint.idle.append(self)
+
+    def _is_over(self) -> bool:
+        """Over TLS a connection lives no longer than the certificate that it was made with."""
+        return self.spent or (self.endpoint.identity != "" and self.epoch != self.endpoint.keyring.epoch)
+
+    def drain(self) -> None:
+        """Close, after the answer that it waits for."""
+        self.spent = True
+        if self.state == IDLE and self.attempt is None:
+            self.endpoint.forget(self)
+            self.close()
 
     def _leave(self) -> None:
         """Forget the attempt, which is over."""
@@ -297,7 +313,7 @@ class Connection(Sender):
             self._on_complete(attempt, b"")
             receiver.on_end(None)
         elif self.state == TUNNEL:
-            said = self.said_eof
+            said = self.said_eof or not self.halves
             receiver = attempt.receiver
             self.keep = False
             if said:
@@ -327,8 +343,14 @@ class Connection(Sender):
             attempt.fail(ANSWERING, "incomplete", f"the connection ended in the middle of the answer{_why(error)}")
         elif self.used and not self.unread and not self.informed:
             attempt.fail(UNSENT, "reset_before_request", f"a kept connection was closed{_why(error)}")
+        elif not self.used and error is not None and failure(error)[0] == REFUSED:  # so no request was read
+            attempt.fail(CONNECT, "tls_failed", "the other side does not take our certificate")
         else:
-            attempt.fail(SENT, "reset", f"the connection ended before the answer{_why(error)}")
+            attempt.fail(SENT, "reset", f"the connection ended before the answer{_why(error)}{self._doubt()}")
+
+    def _doubt(self) -> str:
+        """In TLS 1.3 we have sent a request before the other side has judged our certificate."""
+        return "; the proxy there may have refused our certificate" if self.endpoint.identity and not self.used else ""
 
     def on_writable(self) -> None:
         if self.attempt is not None and self.attempt.receiver is not None:

@@ -26,14 +26,18 @@ _ASKING: Final[tuple[tuple[int, int], ...]] = (
 
 
 class Connection(Wire):
-    """A tunnel from its first byte; never pooled. How long it may stand still is the exchange's to say."""
+    """A tunnel from its first byte; never pooled. How long it may stand still is the exchange's to say.
 
-    __slots__ = ("attempt", "endpoint", "heard_eof")
+    Over TLS it stands on `tls/frames`, so that ends are told one by one there as well.
+    """
+
+    __slots__ = ("attempt", "endpoint", "epoch", "heard_eof")
 
     def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         super().__init__(endpoint.wheel, endpoint.limits)
         self.endpoint = endpoint
         self.attempt = attempt
+        self.epoch = 0  # of the certificate that it was made with
         self.heard_eof = False
 
     @property
@@ -90,6 +94,9 @@ class Connection(Wire):
         if receiver is not None:
             receiver.on_end(None)
         return not self.said_eof
+
+    def drain(self) -> None:
+        """The certificate has ended. What moves here ends by itself, or is broken off a moment later."""
 
     def on_writable(self) -> None:
         if self.attempt is not None and self.attempt.receiver is not None:
