@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import pathlib
 
-import pytest
-
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = {
     "sidecar": ROOT / "sidecar/src/sidewinder_sidecar",
@@ -17,13 +15,10 @@ LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 
 
-def _modules():
-    for side, root in SOURCES.items():
-        for path in sorted(root.rglob("*.py")):
-            yield pytest.param(side, path.relative_to(root), path, id=f"{side}/{path.relative_to(root)}")
-
-
-MODULES = list(_modules())
+MODULES = [
+    (side, path.relative_to(root), path) for side, root in SOURCES.items() for path in sorted(root.rglob("*.py"))
+]
+TREES = {path: ast.parse(path.read_text()) for _, _, path in MODULES}
 
 
 def functions(tree):
@@ -36,35 +31,44 @@ def expected(side, relative):
     return folder / f"test_{relative.parent.name if relative.stem == '__init__' else relative.stem}.py"
 
 
-@pytest.mark.parametrize(("side", "relative", "path"), MODULES)
-def test_a_source_file_has_its_test_file(side, relative, path):
-    tree = ast.parse(path.read_text())
-    if not functions(tree):
-        return  # nothing to run: data, names for import
-    found = expected(side, relative)
-    assert found.exists(), f"{path.relative_to(ROOT)} wants {found.relative_to(ROOT)}"
+def test_there_are_source_files():
+    assert {side for side, _, _ in MODULES} == set(SOURCES)
+    assert len(MODULES) > 300
 
 
-@pytest.mark.parametrize(("side", "relative", "path"), MODULES)
-def test_a_source_file_says_what_it_is(side, relative, path):
-    assert ast.get_docstring(ast.parse(path.read_text())), "a module opens with what it is, who calls it, whom it calls"
+def test_a_source_file_has_its_test_file():
+    """But for those with nothing to run: data, names for import."""
+    wanted = {path: expected(side, relative) for side, relative, path in MODULES if functions(TREES[path])}
+    assert not [
+        f"{path.relative_to(ROOT)} wants {found.relative_to(ROOT)}"
+        for path, found in wanted.items()
+        if not found.exists()
+    ]
 
 
-@pytest.mark.parametrize(("side", "relative", "path"), MODULES)
-def test_files_and_functions_are_short(side, relative, path):
-    text = path.read_text()
-    assert text.count("\n") <= LONGEST_FILE
-    long = {
-        node.name: node.end_lineno - node.lineno + 1
-        for node in functions(ast.parse(text))
+def test_a_source_file_says_what_it_is():
+    """A module opens with what it is, who calls it and whom it calls."""
+    assert not [str(path.relative_to(ROOT)) for path, tree in TREES.items() if not ast.get_docstring(tree)]
+
+
+def test_files_are_short():
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in TREES}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
+
+
+def test_functions_are_short():
+    assert not {
+        f"{path.relative_to(ROOT)}::{node.name}": node.end_lineno - node.lineno + 1
+        for path, tree in TREES.items()
+        for node in functions(tree)
         if node.end_lineno - node.lineno >= LONGEST_FUNCTION
     }
-    assert not long
 
 
-@pytest.mark.parametrize(("side", "relative", "path"), MODULES)
-def test_names_say_what_something_is(side, relative, path):
-    assert not FORBIDDEN & {part.removesuffix(".py") for part in relative.parts}
+def test_names_say_what_something_is():
+    assert not [
+        str(relative) for _, relative, _ in MODULES if FORBIDDEN & {part.removesuffix(".py") for part in relative.parts}
+    ]
 
 
 def test_the_median_is_short():

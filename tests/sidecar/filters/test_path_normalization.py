@@ -44,14 +44,16 @@ def test_there_are_enough_of_them():
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("target", PATHS.values(), ids=PATHS)
-def test_a_smuggled_path_is_refused_or_means_to_every_server_what_was_judged(target, mode):
-    path = judged(MODES[mode], target + b"?q=%2e%2E//;")
-    if path is None:
-        return
-    assert judged(MODES[mode], path) == path
+def test_a_smuggled_path_is_refused_or_means_to_every_server_what_was_judged(mode):
     servers = SERVERS if mode == "Merge" else SERVERS | CARELESS
-    assert {name: read(path) for name, read in servers.items()} == dict.fromkeys(servers, unquote_to_bytes(path))
+    for name, target in PATHS.items():
+        path = judged(MODES[mode], target + b"?q=%2e%2E//;")
+        if path is None:
+            continue
+        assert judged(MODES[mode], path) == path, name
+        assert {one: read(path) for one, read in servers.items()} == dict.fromkeys(servers, unquote_to_bytes(path)), (
+            name
+        )
 
 
 PIECES = st.sampled_from([*SLASHES.values(), *DOTS.values(), *WRITINGS.values(), "/", "%", "25", "2e", "5C", "a", "é"])
