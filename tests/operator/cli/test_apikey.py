@@ -98,6 +98,8 @@ def test_keys_are_found_by_what_they_begin_with() -> None:
     for wrong, why in (("ab", "2 keys begin"), ("zz", "no key begins"), ("", "no key begins"), ("swk_", "no key")):
         with pytest.raises(Wrong, match=why):
             resolve(known, wrong)
+    with pytest.raises(Wrong, match="is not there"):
+        resolve({}, "zz")
     with pytest.raises(Wrong) as refused:
         resolve(known, "swk_zzzzzzzzzz_" + "x" * 52)
     assert "xxx" not in str(refused.value)

@@ -78,6 +78,13 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "shop-keys.yaml").read_text() == "# mine\n"
 
 
+@pytest.mark.parametrize(("namespace", "name"), [("shop", "UPPER_case"), ("shop", "../keys"), ("../shop", "keys")])
+def test_a_secret_is_not_made_under_what_is_no_name(tmp_path: Path, namespace: str, name: str) -> None:
+    with pytest.raises(Uneditable, match="neither namespace nor name"):
+        InFiles([tmp_path], namespace, name).change({"a": "1"})
+    assert not list(tmp_path.iterdir())
+
+
 def test_files_that_do_not_say_where(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("")

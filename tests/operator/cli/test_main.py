@@ -74,3 +74,18 @@ def test_tls_of_nobody_asks_the_cluster(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["tls", "reviews", "--state", str(tmp_path)], env={"PATH": str(tmp_path)})
     assert result.exit_code == 1
     assert "kubectl is not on the PATH" in result.output
+    assert "no `sidewinder up` runs with its state in" in result.output
+
+
+def test_authz_of_nobody_asks_the_cluster(tmp_path: Path) -> None:
+    words = ["authz", "check", "--to", "reviews", "--from", "shop/cart", "--state", str(tmp_path)]
+    result = CliRunner().invoke(main, words, env={"PATH": str(tmp_path)})
+    assert result.exit_code == 2
+    assert "kubectl is not on the PATH" in result.output
+    assert "no `sidewinder up` runs with its state in" in result.output
+
+
+@pytest.mark.parametrize("command", ["validate", "status", "check", "identity", "tls", "authz check", "apikey list"])
+def test_every_command_that_prints_json_takes_the_short_option(command: str) -> None:
+    result = CliRunner().invoke(main, [*command.split(), "--help"])
+    assert "-o, --output" in result.output

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.sockets import bind
-from sidewinder_operator.cli.status import NotRunning, answers, ask, forget, show
+from sidewinder_operator.cli.status import NotRunning, answers, ask, elsewhere, forget, show
 from sidewinder_operator.local import kept
 
 ANSWER = {
@@ -46,6 +46,11 @@ def test_nobody_has_ever_run_here(tmp_path: Path) -> None:
         ask(tmp_path)
     forget(tmp_path)
     assert not answers(tmp_path)
+
+
+def test_a_complaint_of_the_cluster_says_that_the_cluster_was_asked(tmp_path: Path) -> None:
+    assert str(tmp_path) in elsewhere("", tmp_path)
+    assert elsewhere("staging", tmp_path) == "", "the cluster was named: nothing else can have been meant"
 
 
 def test_who_was_killed_is_said_to_be(tmp_path: Path) -> None:

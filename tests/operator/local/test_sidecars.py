@@ -23,6 +23,7 @@ def made(telling: Telling, tmp_path: Path) -> Sidecar:
 def test_its_settings_are_ones_that_a_sidecar_accepts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDEWINDER_LIMIT_HEADER_COUNT", "50")
     monkeypatch.setenv("SIDEWINDER_SNAPSHOT", "/of/somebody/else")
+    monkeypatch.setenv("SIDEWINDER_ACCESS_LOG_QUERY", "true")
     sidecar = made(Telling(otlp_endpoint="http://127.0.0.1:4318"), tmp_path)
     settings = read(sidecar.child.program.environment)
     assert settings.discovery == f"unix:{tmp_path / '3.sock'}"
@@ -30,6 +31,7 @@ def test_its_settings_are_ones_that_a_sidecar_accepts(tmp_path: Path, monkeypatc
     assert (settings.probe_port, settings.admin_port) == (sidecar.probe_port, sidecar.admin_port)
     assert settings.probe_address == "127.0.0.1"
     assert settings.access_log == "off"
+    assert settings.access_log_query
     assert settings.otlp_endpoint == "http://127.0.0.1:4318"
     assert settings.limits.header_count == 50
     assert settings.limits.drain_seconds == 5.0

@@ -31,4 +31,5 @@ def test_a_field_says_type_default_and_purpose() -> None:
     page = reference.files()["apiroute.md"]
     assert "| **kind** | `Service` |  | Service: calls inside the mesh. |" in page
     assert "| weight | 0 to 1000000 | `1` |" in page
+    assert "| allowCredentials | true or false | `False` |" in page
     assert "ConnectFailure`, `ResetBeforeRequest`" in page

@@ -16,10 +16,11 @@ def told(hops, *given, peer=None, authority=b"shop.example"):
 
 
 FORGED = ((FOR, b"1.1.1.1"), (PROTO, b"https"), (HOST, b"evil"), (b"Forwarded", b"for=1.1.1.1"), (FOR, b"2.2.2.2"))
+CERTIFICATE = (b"X-Forwarded-Client-Cert", b"URI=spiffe://cluster.local/ns/bookinfo/sa/productpage")
 
 
 def test_nobody_is_believed():
-    assert told(0, *FORGED) == {FOR: b"192.0.2.7", PROTO: b"http", HOST: b"shop.example"}
+    assert told(0, *FORGED, CERTIFICATE) == {FOR: b"192.0.2.7", PROTO: b"http", HOST: b"shop.example"}
 
 
 def test_tls_and_ipv6_and_no_host():

@@ -190,7 +190,8 @@ def test_a_connection_that_is_relayed_is_judged_by_who_and_where():
     found = told(protocol="TCP", identity=PRODUCTPAGE)
     assert (found.action, found.policy, found.rule) == ("Deny", "bookinfo/zero-trust", "no-admin")
     policy = PolicySpec(name="reviews", authorization=(AuthorizationSpec(policy="a/b", rules=(OFFICE,)),))
-    assert told(protocol="TCP", policy=policy, client="203.0.113.1").action == "Allow"
+    found = told(protocol="TCP", policy=policy, client="203.0.113.1")
+    assert (found.action, found.policy, found.rule) == ("Allow", "a/b", OFFICE.name)
     policy = msgspec.structs.replace(policy, authentication=(TOKENS,))
     assert told(protocol="TCP", policy=policy, client="203.0.113.1").policy == "bookinfo/tokens"
 

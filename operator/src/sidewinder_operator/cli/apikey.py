@@ -107,10 +107,11 @@ def resolve(known: Mapping[str, str], key: str) -> str:
     if wanted in known:
         return wanted
     found = sorted(name for name in known if wanted and name.startswith(wanted))
-    if len(found) != 1:
-        raise Wrong(
-            f"no key begins with {PREFIX}{wanted}" if not found else f"{len(found)} keys begin with {PREFIX}{wanted}"
-        )
+    if not found:
+        why = "" if known else ": the Secret has no entries, or is not there"
+        raise Wrong(f"no key begins with {PREFIX}{wanted}{why}")
+    if len(found) > 1:
+        raise Wrong(f"{len(found)} keys begin with {PREFIX}{wanted}")
     return found[0]
 
 

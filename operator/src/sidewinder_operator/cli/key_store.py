@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from sidewinder_operator.cli.kubectl import Kubectl
 from sidewinder_operator.local.files import SUFFIXES
 from sidewinder_operator.local.manifest import Manifest, parse
 from sidewinder_operator.local.secret_edit import Uneditable, edit, entries, find, new
 from sidewinder_operator.problems import Reference
+from sidewinder_operator.resources.names import Namespace, ObjectName
 
 OWN_MODE = 0o600  # of a file that is made: hashes are nobody's business
 
@@ -78,6 +81,12 @@ class InFiles:
             raise Uneditable(
                 f"{self._reference} is in none of these files: name a folder, or write it down without entries"
             )
+        try:
+            msgspec.convert((self._reference.namespace, self._reference.name), tuple[Namespace, ObjectName])
+        except msgspec.ValidationError:  # a cluster would say so; here nothing else looks at it
+            raise Uneditable(
+                f"{self._reference}: neither namespace nor name may be like this, but like `keys-2`"
+            ) from None
         file = folder / f"{self._reference.namespace}-{self._reference.name}.yaml"
         if file.exists():
             raise Uneditable(f"{file} is there, and does not hold {self._reference}")

@@ -90,7 +90,9 @@ def revoke(secret: str, key: str, **where: Any) -> None:
 @FILES
 @CONTEXT
 @click.option("--prefix", default="", help="Only keys that begin like this, such as swk_ab3.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
 def list_keys(secret: str, prefix: str, output: str, **where: Any) -> None:
     """List keys by what they begin with, with plan, metadata and times. No key can be shown again."""
     from sidewinder_operator.cli import apikey as keys

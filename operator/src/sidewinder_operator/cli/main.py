@@ -31,6 +31,9 @@ STATE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where what was good last is kept, and where the running `up` is found.",
 )
+OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +75,7 @@ def up(paths: tuple[Path, ...], **options: Any) -> None:
 
 @main.command()
 @FILES
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@OUTPUT
 def validate(paths: tuple[Path, ...], output: str) -> None:
     """Print what is wrong with these manifests; exit 1 if anything is."""
     from sidewinder_operator.cli.validate import as_json
@@ -90,7 +93,7 @@ def validate(paths: tuple[Path, ...], output: str) -> None:
 
 @main.command()
 @STATE
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@OUTPUT
 def status(state: Path, output: str) -> None:
     """Ask the running `up`: what runs, and which sidecars have acknowledged which object."""
     from sidewinder_operator.cli.status import NotRunning, ask, show
@@ -109,7 +112,7 @@ def status(state: Path, output: str) -> None:
 @main.command()
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @click.option("--namespace", default="sidewinder-system", show_default=True, help="Where Sidewinder is, or will be.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@OUTPUT
 def check(context: str, namespace: str, output: str) -> None:
     """Say whether this cluster is fit for Sidewinder, or Sidewinder well in it; exit 1 if something must be done."""
     from sidewinder_operator.cli import check as checking
@@ -210,7 +213,7 @@ def _rotated(state: Path, only: bool, timeout: float, voice: Voice) -> bool:
 @click.argument("pod")
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @click.option("-n", "--namespace", default="default", show_default=True, help="The pod's.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print.")
+@OUTPUT
 def identity(pod: str, context: str, namespace: str, output: str) -> None:
     """Show the certificate that the proxy of POD holds, and whom it trusts; exit 1 if something is wrong with it.
 
@@ -237,9 +240,7 @@ def identity(pod: str, context: str, namespace: str, output: str) -> None:
 @click.option("-n", "--namespace", default="default", show_default=True, help="The Service's.")
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @STATE
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
+@OUTPUT
 def tls(service: str, namespace: str, context: str, state: Path, output: str) -> None:
     """Show who calls SERVICE with mTLS and who without; exit 1 if `mtls: {mode: Strict}` refuses somebody.
 
@@ -248,7 +249,7 @@ def tls(service: str, namespace: str, context: str, state: Path, output: str) ->
     from sidewinder_operator.cli import check as checking
     from sidewinder_operator.cli import tls as calling
     from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
-    from sidewinder_operator.cli.status import NotRunning, answers
+    from sidewinder_operator.cli.status import NotRunning, answers, elsewhere
 
     voice = Voice()
     try:
@@ -257,7 +258,7 @@ def tls(service: str, namespace: str, context: str, state: Path, output: str) ->
         else:
             seen = calling.in_cluster(Kubectl(context), namespace, service)
     except (Unreachable, Refused, NotRunning, calling.Absent) as why:
-        raise click.ClickException(str(why)) from None
+        raise click.ClickException(f"{why}{elsewhere(context, state)}") from None
     if output == "json":
         voice.raw(calling.as_json(seen))
     else:
@@ -287,9 +288,7 @@ def authz() -> None:
               help="Decide by these manifests instead of what runs.")  # fmt: skip
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @STATE
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
+@OUTPUT
 def authz_check(called: str, namespace: str, output: str, **options: Any) -> None:
     """Say whether a caller may do something, and by which rule; exit 0 if it may, 1 if not, 2 if nobody can say.
 

@@ -172,6 +172,13 @@ def answers(state: Path) -> bool:
         return False
 
 
+def elsewhere(context: str, state: Path) -> str:
+    """The end of a complaint of the cluster: it may not be what was meant, where no context was named."""
+    if context or answers(state):
+        return ""
+    return f" (the cluster was asked: no `sidewinder up` runs with its state in {state})"
+
+
 def show(answer: bytes, voice: Voice) -> None:
     """The answer for people."""
     told = json.loads(answer)

@@ -20,6 +20,7 @@ COMMAND = (
 )
 DRAIN_SECONDS = 5.0  # a person waits at a prompt: shorter than in a cluster, long enough for a slow answer
 LIMITS = "SIDEWINDER_LIMIT_"  # settings that a person may pass on to all sidecars
+QUERY = "SIDEWINDER_ACCESS_LOG_QUERY"  # another one
 JUDGE_SECONDS = 20.0  # for a process that only reads its environment, on a machine that is very busy
 
 
@@ -37,7 +38,7 @@ def unusable(telling: Telling) -> list[str]:
 
     Asked before anything starts: a sidecar that cannot start would only be started again, and so would every other.
     """
-    if not telling.otlp_endpoint and not any(name.startswith(LIMITS) for name in os.environ):
+    if not telling.otlp_endpoint and not any(name.startswith((LIMITS, QUERY)) for name in os.environ):
         return []
     command, environment = (*COMMAND, "settings"), handed_on(telling, os.environ)
     try:
@@ -52,7 +53,7 @@ def handed_on(telling: Telling, outer: Mapping[str, str]) -> dict[str, str]:
     return {
         **{name: value for name, value in outer.items() if not name.startswith("SIDEWINDER_")},
         f"{LIMITS}DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
-        **{name: value for name, value in outer.items() if name.startswith(LIMITS)},
+        **{name: value for name, value in outer.items() if name.startswith((LIMITS, QUERY))},
         "SIDEWINDER_ACCESS_LOG": "stdout" if telling.access_log else "off",
         "SIDEWINDER_LOG_LEVEL": telling.log_level,
         "SIDEWINDER_OTLP_ENDPOINT": telling.otlp_endpoint,

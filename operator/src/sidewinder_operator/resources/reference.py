@@ -73,7 +73,7 @@ def _type(field: Schema) -> str:
         return f"list of {_type(field['items'])}, {field.get('minItems', 0)} to {field['maxItems']}"
     if field["type"] == "integer":
         return f"{field['minimum']} to {field['maximum']}" if "maximum" in field else "whole number"
-    return "text" if field["type"] == "string" else "object"
+    return {"string": "text", "boolean": "true or false"}.get(field["type"], "object")
 
 
 def _default(field: Schema) -> str:

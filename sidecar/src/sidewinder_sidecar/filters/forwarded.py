@@ -24,6 +24,7 @@ FOR: Final = b"x-forwarded-for"
 PROTO: Final = b"x-forwarded-proto"
 HOST: Final = b"x-forwarded-host"
 FORWARDED: Final = b"forwarded"
+CERTIFICATE: Final = b"x-forwarded-client-cert"  # Envoy's word for who called; applications behind a mesh believe it
 
 _ADDRESS: Final = re.compile(
     rb"[0-9A-Za-z.:_\-\[\]]{1,255}"
@@ -47,8 +48,9 @@ def replace(call: Call) -> None:
     """Nobody in front of us is believed."""
     request, peer = call.request, call.peer
     fields = request.fields
-    if FORWARDED in fields:
-        fields.remove(FORWARDED)
+    for told in (FORWARDED, CERTIFICATE):
+        if told in fields:
+            fields.remove(told)
     fields.set(FOR, FOR, peer.encoded or b"unknown")
     fields.set(PROTO, PROTO, _scheme(peer))
     if request.authority:

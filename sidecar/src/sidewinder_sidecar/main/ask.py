@@ -116,10 +116,11 @@ def answer(question: Question) -> Told:
     shown = () if not sections else (NO_CLAIMS,) if asked.claims is None else (CLAIMS,)
     assumed = (*shown, *(() if asked.client or asked.peer else (ADDRESS,)))
     if asked.protocol == "TCP":
-        reply = guard.admit(_peer(asked, listener, question.port), question.port)
+        peer = _peer(asked, listener, question.port)
+        reply = guard.admit(peer, question.port)
         if reply is None and any(section.credentials == "Required" for section in sections):
             reply = Reply(403, "denied", SILENT, decision=f"{sections[0].policy}/authentication")
-        path, decision = "", ""
+        path, decision = "", peer.decision  # what let it pass; a refusal says its own
     else:
         reply, path, decision = _judged(proxy, listener, guard, question, sections)
     if reply is not None and reply.decision:

@@ -124,6 +124,12 @@ def test_attacks(raw):
     assert not any(word in verdict.description for word in ("eyJ", "evil", "example", "root"))
 
 
+def test_a_good_signature_by_an_algorithm_that_is_not_the_keys_is_told_apart():
+    verdict = verify(token(algorithm="PS256", kid="rs256", key=private()))
+    assert isinstance(verdict, Refusal)
+    assert "algorithm is not that of its key" in verdict.description
+
+
 def test_without_keys_it_is_not_the_tokens_fault():
     verdict = verify(token(), listed=keys())
     assert isinstance(verdict, Refusal)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PLACE: Final = "jwt"  # in what outlives plans
 UNKNOWN: Final = Refusal(INVALID, "the token is signed with a key that the issuer does not have")
 NO_KEYS: Final = Refusal(UNAVAILABLE, "the issuer's keys are not known, so no token can be verified")
+OTHERWISE: Final = Refusal(INVALID, "the token's algorithm is not that of its key")
 FORGED: Final = Refusal(INVALID, "the token's signature does not hold")
 
 
@@ -97,7 +98,7 @@ class Verifier:
         if not (found := keys.find(token)):
             return NO_KEYS if keys.missing else UNKNOWN
         if not signs(found, token):
-            return FORGED
+            return FORGED if any(key.algorithm == token.algorithm for key in found) else OTHERWISE
         try:
             claims = strict.read(token.claims)
         except strict.Unclear as unclear:
