@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from sidewinder_sidecar.filters import context
 from sidewinder_sidecar.filters.authorize import Authorizer
+from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.messages import Call, Peer
 from sidewinder_sidecar.snapshot.authorization import (
     AccessRule,
@@ -23,22 +25,20 @@ from sidewinder_sidecar.snapshot.authorization import (
     ToSpec,
     WhenSpec,
 )
+from sidewinder_sidecar.wheel import Wheel
 from tests.support.calls import call
 
 TRUST_DOMAIN = "cluster.local"
 
 
-class Context:
-    """As much of a filter's Context as authorization asks for; `counted` is what was counted."""
+class Context(context.Context):
+    """What authorization is given; `counted` is what was counted."""
 
     def __init__(self, addresses: Mapping[str, AddressesSpec] | None = None, trust_domain: str = TRUST_DOMAIN) -> None:
-        self.addresses = addresses or {}
-        self.trust_domain = trust_domain
-        self.memory: dict[str, Any] = {}
+        wheel = Wheel(lambda: 0.0, lambda seconds, call: None)
+        super().__init__(Means(), wheel, {}, {}, addresses or {}, trust_domain)
         self.counted: list[tuple[str, str, str]] = []
-
-    def count(self, kind: str, action: str, policy: str) -> None:
-        self.counted.append((kind, action, policy))
+        self.count = lambda kind, action, policy: self.counted.append((kind, action, policy))
 
 
 def section(*rules: AccessRule, policy: str = "shop/policy", **more: Any) -> AuthorizationSpec:

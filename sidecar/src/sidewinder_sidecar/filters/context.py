@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from sidewinder_sidecar.compiled import mypyc_attr
 from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.messages import Call, Reply, Response, Wait
 from sidewinder_sidecar.snapshot.authentication import CredentialsSpec, KeysSpec
@@ -18,6 +19,7 @@ RequestFilter: TypeAlias = Callable[[Call], Reply | Wait | None]
 ResponseFilter: TypeAlias = Callable[[Call, Response], None]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Context:
     """The names that a policy uses are in the mappings: `plan/guards` has seen to it."""
 
