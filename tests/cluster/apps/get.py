@@ -16,7 +16,7 @@ async def fetch(job: Job) -> http1.Message:
     place = urlsplit(job.url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port or 80, limit=http1.HEAD_LIMIT)
     try:
-        writer.write(job.encode(0))
+        writer.write(job.encode(None))
         return await asyncio.wait_for(http1.read_response(reader, job.method), job.timeout)
     finally:
         writer.close()

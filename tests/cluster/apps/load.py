@@ -42,10 +42,12 @@ class Job:
     reuse: bool = True
     echo: bool = True
 
-    def encode(self, number: int) -> bytes:
+    def encode(self, number: int | None) -> bytes:
+        """A request of a load has a number; one that somebody looks with has none."""
         place = urlsplit(self.url)
         target = (place.path or "/") + (f"?{place.query}" if place.query else "")
-        own = [("Host", place.netloc), (NUMBER, str(number)), *self.headers]
+        own = [("Host", place.netloc), *self.headers]
+        own += [] if number is None else [(NUMBER, str(number))]
         own += [("Content-Length", str(self.body_bytes))] if self.body_bytes or self.method in ("POST", "PUT") else []
         own += [] if self.reuse else [("Connection", "close")]
         return http1.encode(f"{self.method} {target} HTTP/1.1", own, b"b" * self.body_bytes)
