@@ -33,7 +33,12 @@ from tests.cluster.bed.waiting import BedError, run, until
 from tests.cluster.support.chart import CHART, NAMESPACE, render
 from tests.cluster.support.cluster import Cluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    # The API server keeps its connections to a webhook, and the server under test ends with its loop: uvloop warns of
+    # the one that is still saying goodbye, in the server's thread, which the warning would end.
+    pytest.mark.filterwarnings("ignore:unclosed resource:ResourceWarning"),
+]
 
 HOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 POD: dict[str, Any] = {
