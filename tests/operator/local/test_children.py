@@ -259,5 +259,6 @@ def test_nothing_is_left_when_the_parent_is_killed_without_warning(tmp_path: Pat
             await asyncio.sleep(0.01)
         assert not folder.exists(), "the folder with the sockets is left"
         assert members(group) == []
+        await asyncio.wait_for(parent.stdout.read(), 10)  # its end: a loop is not closed over an open pipe
 
     run(test, tmp_path)
