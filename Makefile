@@ -68,6 +68,10 @@ test-compiled: $(VENV) ## The sidecar's quick tests against the compiled build
 test-live: $(VENV) ## Real processes, real sockets; who needs a second try is told (UNSTEADY)
 	$(BIN)/pytest -q -m live --reruns 1
 
+.PHONY: chaos
+chaos: $(VENV) ## Every fault of the matrix under load, six minutes: the table, here and in docs/chaos.md
+	$(BIN)/python -m tests.chaos $(ONLY)
+
 .PHONY: test
 test: check test-pythons test-compiled test-live test-cluster ## Everything that this machine can run; what it cannot, it names
 	@echo "make test: all that could run has passed; lines that begin with NOT RUN name the rest."
@@ -96,6 +100,10 @@ bench-routes: $(VENV) ## What 10 000 routes cost: one match, and how long a new 
 .PHONY: bench-authorization
 bench-authorization: $(VENV) ## What 1 000 rules about who may call cost, and lists of 100 000 CIDRs
 	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/authorization.py
+
+.PHONY: bench-balancing
+bench-balancing: $(VENV) ## What choosing one of 10 to 10 000 endpoints costs
+	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/balancing.py
 
 .PHONY: bench-discovery
 bench-discovery: $(VENV) ## 1 000 Services, 2 000 sidecars: apply to last acknowledgement, CPU and memory of a replica (as root)

@@ -15,14 +15,14 @@ from kubernetes.client.exceptions import ApiException
 from sidewinder_operator.resources.crd import DEFINITIONS
 from sidewinder_operator.resources.read import read
 from tests.support.refusals import ACCEPTED, REFUSALS
-from tests.support.specimens import Mutation, changed, mutations, nodes, specimens
+from tests.support.specimens import Mutation, changed, more, mutations, nodes, specimens
 
 pytestmark = pytest.mark.cluster
 
 CRDS = Path(__file__).parents[2] / "crds"
 PLURALS = {of.kind.KIND: of.plural for of in DEFINITIONS}
 NAMESPACE = "crds"
-OURS = [raw for kind, raw in specimens().items() if kind in PLURALS]
+OURS = [raw for raw in (*specimens().values(), *more()) if raw["kind"] in PLURALS]
 
 Create = Callable[[dict[str, Any]], str]
 

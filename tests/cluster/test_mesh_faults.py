@@ -1,4 +1,4 @@
-"""The operator killed, its leader cut off, the API server away: no request fails, and no change is lost afterwards."""
+"""The operator killed, its leader cut off, API server or DNS away: no request fails, no change is lost afterwards."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def shop(mesh: Mesh, injected: Namespace) -> Namespace:
 
 
 @contextlib.contextmanager
-def load(space: Namespace) -> Iterator[None]:
+def load(space: Namespace, url: str = BACKEND) -> Iterator[None]:
     """GETs without a pause, none of which may fail."""
-    with Load(space, "load", {"url": BACKEND, "rate": 50, "concurrency": 4}, {}) as running:
+    with Load(space, "load", {"url": url, "rate": 50, "concurrency": 4}, {}) as running:
         yield
     assert running.result is not None
     running.result.assert_no_failures()
@@ -192,3 +192,31 @@ def test_the_api_server_is_away_for_two_minutes_under_load(mesh: Mesh, bed: Bed,
 def _until(end: float) -> None:
     """The time itself is what is tested: two minutes without an API server."""
     time.sleep(max(0.0, end - time.monotonic()))
+
+
+@contextlib.contextmanager
+def without_dns(bed: Bed) -> Iterator[None]:
+    """Nobody resolves a name."""
+    replicas = bed.kubectl("get", "deployment/coredns", "-n", "kube-system", "-o", "jsonpath={.spec.replicas}")
+    bed.kubectl("scale", "deployment/coredns", "--replicas=0", "-n", "kube-system")
+    try:
+        found = ("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "-o", "name")
+        until("no DNS is left", lambda: not bed.kubectl(*found).strip(), 60, 0.5)
+        yield
+    finally:
+        bed.kubectl("scale", "deployment/coredns", f"--replicas={replicas}", "-n", "kube-system")
+        bed.kubectl("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s")
+
+
+def test_dns_is_away_under_load(mesh: Mesh, bed: Bed, shop: Namespace) -> None:
+    """Proxies need no name for what they call. Changes come over the streams that stand; one that restarts cannot find
+    the operator, and serves what it knew."""
+    words = ("get", "service", "backend", "-n", shop, "-o", "jsonpath={.spec.clusterIP}")
+    with load(shop, f"http://{bed.kubectl(*words)}/"):
+        with without_dns(bed):
+            changed(shop)
+            mesh.live("backend", shop.name, 60)
+            one, *_ = shop.pods("app=backend")
+            kill(bed, one, PROXY)
+            wait_restarted(shop, one, PROXY)
+        live(mesh, shop, changed(shop))

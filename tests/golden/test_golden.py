@@ -3,8 +3,8 @@
 `make golden` rewrites, review reads the diff.
 
 A case is a folder with manifests (`*.yaml`), and with `before/*.yaml` where something was good once and is broken now.
-`given.toml` may say what is written in no manifest: `[options]` of the mesh, `[wants]` of pods by their uid. A case
-with pods has no way in.
+`given.toml` may say what is written in no manifest: `[options]` of the mesh, `[wants]` of pods by their uid, and their
+`[verdicts]` on endpoints. A case with pods has no way in.
 Fields that have their default are left out, so that a golden file shows what a case is about.
 """
 
@@ -106,10 +106,11 @@ def _compiled(case: Path) -> tuple[Given, Compiled]:
         before = folder(case / "before")
         assert not before.problems, f"{case.name}/before must be good"
         last_good = compile_cluster(before.cluster, running=running(before.cluster)).last_good
+    runs = running(now.cluster, not now.pods, now.pods)
     compiled = compile_cluster(
         now.cluster,
         last_good,
-        running=running(now.cluster, not now.pods, now.pods),
+        running=msgspec.structs.replace(runs, verdicts=_beside(case).get("verdicts", {})),
         wrecks=now.wrecks,
         options=Options(**_beside(case).get("options", {})),
     )

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from sidewinder_operator.cli import drains
 from sidewinder_sidecar.snapshot import stream
+from tests.support import local_mesh
+from tests.support.adversary import READ, Upstream
 from tests.support.operator import Operator, operator
 from tests.support.sidecar import Answer, Sidecar, Snapshot, backend, sidecar, snapshot
 
@@ -186,3 +189,55 @@ def test_strangers_who_ask_keep_no_probe_out(tmp_path: Path) -> None:
         assert "too many" in json.loads(refused[0].partition(b"\r\n\r\n")[2])["detail"]
         for one in strangers:
             one.close()
+
+
+def test_a_websocket_and_a_long_download_are_waited_for_and_told(tmp_path: Path) -> None:
+    """Both go on after SIGTERM, to their own end; the proxy tells what it waited for."""
+    answers = {
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n": b"HTTP/1.1 101 Switching\r\n"
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nabc",
+        b"": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc",
+    }
+    upstream, go_on = Upstream(), threading.Event()
+    upstream.serve(tuple((READ, answer, b"def") for answer in answers.values()), {2: go_on})
+    callers = []
+    try:
+        with running(tmp_path, LIMIT_DRAIN_SECONDS="10") as (proxy, up):
+            up.publish(told(upstream.port))
+            port = proxy.ready()
+            for fields in answers:
+                caller = socket.create_connection(("127.0.0.1", port), 10)
+                callers.append(caller)
+                caller.sendall(b"GET / HTTP/1.1\r\nHost: reviews\r\n" + fields + b"\r\n")
+                begun = b""
+                while not begun.endswith(b"abc"):
+                    begun += caller.recv(65536)
+            proxy.terminate()
+            proxy.wait(lambda: "stopping: 2 requests on 2 connections" in proxy.errors.read_text())
+            go_on.set()
+            for caller in callers:
+                assert b"".join(iter(lambda one=caller: one.recv(65536), b"")) == b"def"  # type: ignore[misc]
+                caller.close()
+            assert proxy.exit() == 0
+            assert "waited for 2 requests (1 upgraded) on 2 connections; 0 requests and 0" in proxy.errors.read_text()
+    finally:
+        go_on.set()
+        upstream.close()
+        for caller in callers:
+            caller.close()
+
+
+def test_an_up_tells_how_its_proxies_have_left(tmp_path: Path) -> None:
+    """A replaced process: its proxy's last word is said, and kept for `sidewinder drains`."""
+    with local_mesh.running("canary", tmp_path) as up:
+        up.ready()
+        manifest = up.folder / "processes.yaml"
+        text = manifest.read_text()
+        command = "command: [python3, apps/shop.py, ratings]"
+        assert command in text
+        manifest.write_text(text.replace(command, command + "\n  env: [{name: CHANGED, value: a}]"))
+        assert "nothing was cut" in up.told("drained in")
+        (drained,) = drains.in_up(up.state)
+        assert "ratings" in drained.who
+        assert 0 <= drained.report.drained <= drained.report.leaving < 10
+        assert drains.is_well((drained,))

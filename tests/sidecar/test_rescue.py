@@ -167,7 +167,7 @@ def test_only_what_may_be_sent_twice_is(method, pairs, again, stage):
         (("Reset",), CONNECT, "connect_refused", False),
         (("ResetBeforeRequest",), REFUSED, "reset_before_request", True),
         ((), CONNECT, "connect_refused", False),
-        (("ConnectFailure", "ResetBeforeRequest", "Reset", "Timeout"), SENT, "upstream_protocol", False),
+        (("ConnectFailure", "ResetBeforeRequest", "Reset", "Timeout"), SENT, "upstream_protocol", True),
     ],
 )
 def test_conditions(conditions, stage, error, again):

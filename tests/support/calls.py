@@ -29,6 +29,7 @@ def call(
     made.listener = "inbound"
     made.peer = peer or Peer("192.0.2.7", 40000)
     made.request = Request(method, target, authority, fields(*rows))
+    made.cookies = made.taps = ()
     made.attributes = made.captures = made.route = made.tries = made.waiting_on = None
     made.backend = made.service = made.error = made.detail = made.decision = ""
     made.request_id = made.trace_id = made.span_id = made.parent_id = b""

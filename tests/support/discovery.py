@@ -36,6 +36,7 @@ class Line:
         self.writer = writer
         self.head = b""
         self.released: list[int] = []
+        self.seen: list[dict[str, tuple[stream.Ejected, ...]]] = []
 
     async def begin(self, head: bytes = HEAD) -> None:
         """Take the request's head and answer it."""
@@ -43,14 +44,17 @@ class Line:
         self.writer.write(head)
 
     async def hear(self) -> stream.ToServer:
-        """The client's next message (one chunk a message is what it sends); what it releases is kept aside."""
+        """The client's next message (one chunk a message is what it sends); what it releases and sees is kept aside."""
         while True:
             size = int(await self.reader.readuntil(b"\r\n"), 16)
             chunk = await self.reader.readexactly(size + 2)
             message = stream.to_server(chunk[:-3])
-            if not isinstance(message, stream.Released):
+            if isinstance(message, stream.Released):
+                self.released.append(message.released)
+            elif isinstance(message, stream.Seen):
+                self.seen.append(message.seen)
+            else:
                 return message
-            self.released.append(message.released)
 
     def say(self, *lines: bytes, pieces: int = 0) -> None:
         """Lines in one chunk, or in chunks of `pieces` bytes."""

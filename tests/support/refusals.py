@@ -315,6 +315,32 @@ REFUSALS = (
         "spec.retryConstraint.minRetryRate.interval",
         "OutOfRange",
     ),
+    Refusal(
+        "breaker-longest-is-shorter",
+        policy(circuitBreaker={"openDuration": "10m"}),
+        "spec.circuitBreaker.maxOpenDuration",
+    ),
+    Refusal(
+        "breaker-that-never-opens",
+        policy(circuitBreaker={"consecutiveFailures": 0}),
+        "spec.circuitBreaker.consecutiveFailures",
+    ),
+    Refusal(
+        "breaker-window",
+        policy(circuitBreaker={"failureRate": {"interval": "1ms"}}),
+        "spec.circuitBreaker.failureRate.interval",
+        "OutOfRange",
+    ),
+    Refusal(
+        "breaker-time", policy(circuitBreaker={"openDuration": "1ms"}), "spec.circuitBreaker.openDuration", "OutOfRange"
+    ),
+    Refusal("concurrency-of-nothing", policy(concurrency={}), "spec.concurrency", "Required"),
+    Refusal(
+        "concurrency-of-each-of-nothing",
+        policy(concurrency={"perEndpoint": {}}),
+        "spec.concurrency.perEndpoint",
+        "Required",
+    ),
     # workloads
     Refusal("address", changed(_EXTERNAL, ("spec", "addresses", 0), "192.0.2.300"), "spec.addresses[0]"),
     Refusal("address-zone", changed(_EXTERNAL, ("spec", "addresses", 1), "fe80::1%eth0"), "spec.addresses[1]"),
@@ -347,5 +373,8 @@ ACCEPTED = (
     targets({"kind": "Mesh"}),
     targets({"kind": "ApiRoute", "name": "reviews", "sectionName": "everyone", "group": "sidewinder.dev"}),
     policy(retryConstraint={}, loadBalancing=None),
+    policy(circuitBreaker={}, concurrency={"maxRequests": 1}),
+    policy(circuitBreaker={"consecutiveFailures": 0, "failureRate": {}}),
+    policy(concurrency={"perEndpoint": {"maxPending": 1}}),
     policy(retryConstraint={"budget": {"interval": "1h"}, "minRetryRate": {"interval": "1s"}}),
 )

@@ -21,12 +21,22 @@ FOLDER = Path(__file__).with_name("specimens")
 
 
 def specimens() -> dict[str, dict[str, Any]]:
-    """Kind → a good object with every field."""
+    """Kind → a good object with every field, but for those of `more`."""
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(FOLDER.glob("*.yaml")):
-        for document in yaml.load_all(path.read_text(), yaml.CSafeLoader):
-            found[document["kind"]] = document
+    for document in _documents():
+        found.setdefault(document["kind"], document)
     return found
+
+
+def more() -> list[dict[str, Any]]:
+    """Good objects with the fields that do not go with those of the first of their kind."""
+    firsts = specimens()
+    return [document for document in _documents() if firsts[document["kind"]] != document]
+
+
+def _documents() -> Iterator[dict[str, Any]]:
+    for path in sorted(FOLDER.glob("*.yaml")):
+        yield from yaml.load_all(path.read_text(), yaml.CSafeLoader)
 
 
 class Mutation(NamedTuple):

@@ -22,7 +22,7 @@ from sidewinder_sidecar.messages import NAMELESS, NOBODY, WAIT, Call, Reply, Req
 from sidewinder_sidecar.proxy import Proxy
 from sidewinder_sidecar.replay import READ, Replay
 from sidewinder_sidecar.rescue import Rescue
-from sidewinder_sidecar.resilience import deadline
+from sidewinder_sidecar.resilience import deadline, retry
 from sidewinder_sidecar.telemetry import trace
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ UNREAD: Final = Request(b"", b"", b"", fields())  # what stands for a request th
 class Exchange(Rescue):
     """See the module. `begin` starts it, `_finish` ends it, exactly once, whatever happens in between."""
 
-    __slots__ = ("callee", "cookie", "steps")
+    __slots__ = ("callee", "steps")
 
     def __init__(self, caller: Caller, proxy: Proxy, listener: str, peer: Peer) -> None:
         self.listener = listener
@@ -52,20 +52,19 @@ class Exchange(Rescue):
         self.parent_id = self.request_id = self.span_id = self.trace_id = b""
         self.sampled = False
         self.replayable = True
-        self.ended = self.first_byte = self.started = 0.0
+        self.ended = self.first_byte = self.opened = self.started = 0.0
         self.address = NAMELESS
         self.bytes_in = self.bytes_out = self.retries = self.status = 0
         self.caller = caller
         self.proxy = proxy
         self.plan = proxy.plan
         self.callee: Service | None = None
-        self.cookie: bytes | None = None
         self.attempt = self.discarding = self.endpoint = self.exact = self.replay = self.slot = None
-        self.guard = self.share = None
+        self.guard = self.permit = self.share = None
         self.target = self.tunnel = None
-        self.failed = ()
-        self.finished = self.request_ended = False
-        self.discarded = self.moved = self.stale = 0
+        self.cookies = self.failed = self.taps = ()
+        self.barred = self.finished = self.request_ended = False
+        self.came = self.discarded = self.moved = self.stale = 0
         self.steps: Iterator[Callable[[Call], Any]] | None = None
         self.deadline = self.retry_at = self.stall_at = self.try_ends = inf
 
@@ -91,6 +90,8 @@ class Exchange(Rescue):
         for apply in listener.filters:
             apply(self)
         index = request.fields.index
+        if retry.ATTEMPT in index:
+            self.came = retry.came(request.fields, self.peer.identity != "" or listener.spec.direction == "Outbound")
         if deadline.HEADER in index or deadline.GRPC in index:
             self.deadline = now + asked if (asked := deadline.asked(request.fields)) is not None else inf
         if (to := self.peer.destination) is None:
@@ -166,22 +167,29 @@ class Exchange(Rescue):
             return route.split.draw()
         if (known := sticky.find(self.request.fields)) is not None:
             return known
-        if (drawn := route.split.draw()) is not None:
-            self.cookie = sticky.mark(drawn, self.request)
+        if (drawn := route.split.draw()) is not None and (mark := sticky.mark(drawn, self.request)) is not None:
+            self.cookies = (mark,)
         return drawn
 
     def _first_try(self) -> None:
         target = self.target
         assert target is not None
         now = self.proxy.clock()
-        if (endpoint := target.pick(now) if target is not self.exact else self._pick_dialled(now)) is None:
+        if (endpoint := target.pick(now, self) if target is not self.exact else self._pick_dialled(now)) is None:
             return self._fail("no_endpoints", f"{target.name} has no endpoint that is ready")
+        if self.came:
+            self.barred = not target.budget.charge(now)
         self._open(endpoint, now)
         if not self.request_ended or self.replay is not None:
             self._keep_body()
 
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         """One try, with the time that is left and a span of its own. True if it takes more of a body at once."""
+        self.endpoint = endpoint
+        if self.target.watched:  # type: ignore[union-attr]
+            if not self._admitted(now):
+                return False
+            endpoint = self.endpoint
         ends = self.deadline
         if (limit := self.way.backend_timeout) is not None and now + limit < ends:  # type: ignore[union-attr]
             ends = now + limit
@@ -192,11 +200,10 @@ class Exchange(Rescue):
                 return False
             deadline.write(self.request.fields, ends - now)
         span_id = trace.stamp(self) if self.proxy.traces else b""
-        self.endpoint = endpoint
         self.address = endpoint.address
         if self.sampled:
             self.tries = [*(self.tries or ()), Try(endpoint.address, now, span_id)]
-        self.stall_at = stall_at = now + self.proxy.limits.stall_seconds
+        self.stall_at = stall_at = now + self.proxy.look_seconds
         self.slot = self.proxy.wheel.at(ends if ends < stall_at else stall_at, self)
         self.attempt = attempt = endpoint.open(self.request, self)
         if self.replay is not None and not self.replay.play(attempt):
@@ -211,6 +218,8 @@ class Exchange(Rescue):
         if self.finished:
             return
         self.bytes_in += len(data)
+        for tap in self.taps:
+            tap.send_data(data)
         if self.attempt is None and self.replay is None and self.tunnel is None:
             self.replay = Replay(READ)  # a filter waits, or the way is being chosen
         if self.replay is not None and not self.replay.keep(data):
@@ -228,6 +237,8 @@ class Exchange(Rescue):
         self.request_ended = True
         if trailers is not None and self.guard is not None and self.guard.spec.authentication:
             trailers = None  # some applications take them for headers, and headers that say who calls are the proxy's
+        for tap in self.taps:
+            tap.send_end(trailers)
         if self.replay is not None:
             self.replay.end(trailers)
         if self.attempt is not None:
@@ -263,12 +274,16 @@ class Exchange(Rescue):
         assert share is not None
         if body is not None:
             self.attempt = None
+        if self.opened:
+            self._answered(response, body is not None)
         if response.status >= 500 and self._has_retried_unreached(response):
             return
         if response.status in route.retry.codes and self._retries_answer(response):
             return
         self.status = response.status
-        if share.response_filters or route.response_filters or self.cookie is not None:
+        for tap in self.taps:
+            tap.answer(response, body)
+        if share.response_filters or route.response_filters or self.cookies:
             self._edit(response, (*share.response_filters, *route.response_filters))
         if self.guard is not None:
             self._guard_answer(self.guard, response)
@@ -281,14 +296,16 @@ class Exchange(Rescue):
     def _edit(self, response: Response, filters: tuple[Callable[[Call, Response], None], ...]) -> None:
         for apply in filters:
             apply(self, response)
-        if self.cookie is not None:
-            response.fields.add(b"set-cookie", b"set-cookie", self.cookie)
+        for cookie in self.cookies:
+            response.fields.add(b"set-cookie", b"set-cookie", cookie)
 
     def on_data(self, data: bytes) -> None:
         """A part of the answer, or a tunnel's bytes."""
         if self.discarding is not None:
             return self._discard(len(data))
         self.bytes_out += len(data)
+        for tap in self.taps:
+            tap.answer_data(data)
         if not self.caller.send_data(data) and self.attempt is not None:
             self.attempt.pause()
 
@@ -314,22 +331,6 @@ class Exchange(Rescue):
 
     # 6. The end: an answer of our own, a caller that went away, a bug. `_finish` is behind all of them.
 
-    def refuse(self, error: str, detail: str, request: Request | None) -> None:
-        """The caller's protocol is broken: before `begin`, or in the middle of the body."""
-        if self.finished:
-            return
-        if request is not None:
-            self.request = request
-        if not self.started:
-            self.started = self.proxy.clock()
-        self.request_ended = True
-        self._fail(error, detail)
-
-    def abort(self, error: str, detail: str = "") -> None:
-        """The proxy will not wait any longer (the drain time is over)."""
-        if not self.finished:
-            self._fail(error, detail)
-
     def on_caller_gone(self, error: str) -> None:
         """Nobody is there any more to be answered."""
         if not self.finished:
@@ -345,6 +346,8 @@ class Exchange(Rescue):
         self._finish()
 
     def _reply(self, reply: Reply) -> None:
+        if not reply.status:
+            return self._break_off(reply)
         self.status, self.error, self.detail = reply.status, reply.error, reply.detail
         if reply.decision:
             self.decision = reply.decision
@@ -364,6 +367,10 @@ class Exchange(Rescue):
             return
         self.finished = True
         self.ended = self.proxy.clock()
+        if self.taps:
+            self._dismiss()
+        if self.opened or self.tries or self.permit is not None:
+            self._let_go()
         for attempt in (self.attempt, self.discarding):
             if attempt is not None:
                 attempt.cancel(self.error)
@@ -371,8 +378,6 @@ class Exchange(Rescue):
             self.waiting_on.cancel()
         if self.slot is not None:
             self.slot.discard(self)
-        if self.tries and not self.tries[-1].ended:
-            self._end_try(self.status, self.error)
         self.attempt = self.discarding = self.steps = self.waiting_on = self.slot = self.replay = None
         self.caller = NOBODY  # or caller and exchange would keep each other
         self.proxy.running.discard(self)

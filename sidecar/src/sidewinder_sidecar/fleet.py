@@ -18,6 +18,7 @@ from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, End
 from sidewinder_sidecar.upstream.backend import Backend, Key
 
 if TYPE_CHECKING:
+    from sidewinder_sidecar.upstream.balance.hashed import HashedBalancer
     from sidewinder_sidecar.upstream.endpoint import Endpoint
     from sidewinder_sidecar.wheel import Wheel
 
@@ -34,7 +35,7 @@ MakeEndpoint: TypeAlias = Callable[[EndpointSpec, float], "Endpoint"]  # with th
 class Wanted:
     """What a plan needs of one backend. `endpoints` is None when it is in line already."""
 
-    __slots__ = ("backend", "endpoints", "sources", "updates")
+    __slots__ = ("backend", "endpoints", "sources", "table", "updates", "zone")
 
     def __init__(
         self,
@@ -42,11 +43,15 @@ class Wanted:
         sources: Sources,
         endpoints: Mapping[Key, Endpoint] | None = None,
         updates: tuple[tuple[Endpoint, EndpointSpec], ...] = (),
+        table: HashedBalancer | None = None,
+        zone: str = "",
     ) -> None:
         self.backend = backend
         self.sources = sources
         self.endpoints = endpoints
         self.updates = updates
+        self.table = table
+        self.zone = zone
 
 
 class Fleet:
@@ -95,7 +100,8 @@ class Fleet:
         self._leaving.extend([old for key, old in backend.endpoints.items() if stays.get(key) is not old])
         for endpoint, spec in want.updates:
             endpoint.update(spec)
-        backend.serve(want.sources, stays, self.wheel.clock())
+        backend.zone = want.zone
+        backend.serve(want.sources, stays, self.wheel.clock(), want.table)
         want.endpoints = None
 
     def dial(self, host: str, port: int) -> Backend | None:

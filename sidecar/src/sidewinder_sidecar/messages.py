@@ -133,8 +133,8 @@ class Reply:
     """An answer the proxy gives itself: by a filter (policy, redirect) or from the error table.
 
     `error` is a key of errors.TABLE or "" for an answer that is no refusal (redirect, direct response); `detail` is
-    for a
-    person and goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
+    for a person and goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
+    A status of 0 is no answer: the caller's connection is reset.
     `decision` is the policy's rule that wants this, for the access log and for nobody else.
     """
 
@@ -213,6 +213,18 @@ class CallRoute(Protocol):
     def rule(self) -> str: ...  # "everyone"
 
 
+class Tap(Protocol):
+    """Who hears of an exchange and takes no part in it: a mirror. Only `send_data` and `send_end` tell of the request's
+    body. `answer` brings the whole body when it came with the head; `over` comes once, last, whatever happened:
+    at the end, or where a tunnel begins, of whose bytes nobody hears. There it lets go of its call."""
+
+    def send_data(self, data: bytes) -> bool: ...
+    def send_end(self, trailers: Fields | None = None) -> None: ...
+    def answer(self, response: Response, body: bytes | None) -> None: ...  # as the upstream sent it; never kept
+    def answer_data(self, data: bytes) -> None: ...
+    def over(self, error: str) -> None: ...
+
+
 class Call:
     """What filters, balancers and telemetry see of an exchange. `Exchange(Call)` adds the machinery."""
 
@@ -225,6 +237,7 @@ class Call:
         "attributes",  # dict[str, Any] | None: what filters tell each other (claims, plan); None until used
         "backend",  # str: the backend's service name, "" before one was chosen
         "captures",  # dict[str, str] | None: named groups of the path's regular expression
+        "cookies",  # tuple[bytes, ...]: Set-Cookie values that stickiness and balancing add to the answer
         "decision",  # str: "<ns>/<policy>/<rule or provider>" that let pass or refused; "" if none was asked
         "route",  # CallRoute | None
         "service",  # str: the service that was called, "" if none
@@ -248,6 +261,7 @@ class Call:
         "replayable",  # bool
         "retries",
         "status",  # 0 until an answer began
+        "taps",  # tuple[Tap, ...]
         "tries",  # list[Try] | None, only when sampled
         "waiting_on",  # something with cancel(), while a filter waits
     )  # fmt: skip
@@ -258,6 +272,7 @@ class Call:
     attributes: dict[str, Any] | None
     backend: str
     captures: dict[str, str] | None
+    cookies: tuple[bytes, ...]
     decision: str
     route: CallRoute | None
     service: str
@@ -278,11 +293,20 @@ class Call:
     replayable: bool
     retries: int
     status: int
+    taps: tuple[Tap, ...]
     tries: list[Try] | None
     waiting_on: Any
 
     def resume(self, verdict: Reply | None = None) -> None:
         """Go on after a WAIT. Ignored unless waiting: the deadline or the caller may have won."""
+        raise NotImplementedError
+
+    def listen(self, tap: Tap) -> None:
+        """Have `tap` hear the request's body from its beginning, and the answer."""
+        raise NotImplementedError
+
+    def abort(self, error: str, detail: str = "") -> None:
+        """Go no further: refused with a key of errors.TABLE, or cut off where the answer has begun."""
         raise NotImplementedError
 
 
@@ -345,7 +369,7 @@ class Attempt(Protocol):
 
 
 class Receiver(Protocol):
-    """Who waits for an attempt's answer: the exchange, later a mirror, a hedge race, a health check.
+    """Who waits for an attempt's answer: the exchange, a mirror's copy, a health check, later a hedge race.
 
     `on_response` brings the whole body when it came with the head (b"" where there is none), and the attempt is over;
     with None, on_data and on_end follow.

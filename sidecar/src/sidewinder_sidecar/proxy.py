@@ -44,7 +44,7 @@ class Proxy:
     """`adopt` swaps the plan; draining waits until `running` is empty. `bugs` counts what should never happen."""
 
     __slots__ = (
-        "bugs", "callers", "clock", "draining", "fetch", "fleet", "keyring", "limits", "plan", "record",
+        "bugs", "callers", "clock", "draining", "fetch", "fleet", "keyring", "limits", "look_seconds", "plan", "record",
         "record_relayed", "running", "traces", "wheel",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Proxy:
         self.record_relayed: Callable[[Relayed], None] = _forget  # of connections that are no exchange
         self.traces = True  # spans are made somewhere: calls get a trace of their own
         self.limits = limits
+        self.look_seconds = min(limits.stall_seconds, limits.stream_seconds)  # until a try is first looked at
         self.fetch: Fetch | None = None  # None: nobody can be asked (no discovery stream)
         self.draining = False
         self.running: set[Running] = set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
-    from sidewinder_sidecar.messages import Attempt
+    from sidewinder_sidecar.messages import Attempt, Tap
 
 BOUND: Final = 65536  # bytes: JSON calls fit, uploads do not; a thousand retried at once hold 64 MB at the worst
 # While a filter waits the caller is paused, but what one read brought is here already: 256 KiB on uvloop.
@@ -48,7 +48,7 @@ class Replay:
         self._ended = True
         self._trailers = trailers
 
-    def play(self, attempt: Attempt) -> bool:
+    def play(self, attempt: Attempt | Tap) -> bool:
         """Send what there is; False when the try takes no more (all was handed over all the same: it is little).
 
         A piece of nothing tells the try that there is nothing yet, so that it lets its head go.

@@ -13,87 +13,60 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.errors import TABLE, refusal
-from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure, Reply
+from sidewinder_sidecar.messages import Failure, Reply
+from sidewinder_sidecar.observed import UNREACHED, Observed
 from sidewinder_sidecar.replay import BOUND, Replay
 from sidewinder_sidecar.resilience import deadline
-from sidewinder_sidecar.resilience.retry import STALE, is_stale
+from sidewinder_sidecar.resilience.retry import ATTEMPT, LONGEST_PAUSE, STALE, asked, is_stale
 from sidewinder_sidecar.router.route import Route, Share
 from sidewinder_sidecar.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from sidewinder_sidecar.messages import Attempt, Caller, Response
+    from sidewinder_sidecar.messages import Attempt, Caller, Request, Response, Tap
     from sidewinder_sidecar.plan import Guard, Listener, Plan
-    from sidewinder_sidecar.proxy import Proxy
     from sidewinder_sidecar.router.route import ResponseFilter
-    from sidewinder_sidecar.upstream.backend import Backend
     from sidewinder_sidecar.upstream.endpoint import Endpoint
-    from sidewinder_sidecar.wheel import Slot
 
 MOST_DISCARDED: Final = 65536  # bytes read of an answer that is retried, to keep its connection; a larger one costs it
 
 PASS_THROUGH: Final = Route("pass-through")  # to where no service is
 OUTSIDE: Final = Share(None)  # its backend is made when it is called
 
-UNREACHED: Final = b"x-sidewinder-unreached"  # the mark, see below
-
+OWN_WORDS: Final = (  # how a sidecar says that it has no room, or shuts down
+    b"sidewinder; error=connection_limit_reached",
+    b"sidewinder; error=destination_unavailable",
+)
 log = logging.getLogger("sidewinder.exchange")
 
 
-class Rescue(Call):
-    """Tries at endpoints and the times at which somebody looks at them. `Exchange` fills the slots."""
+class Rescue(Observed):
+    """Tries at endpoints, again and elsewhere. `Exchange` fills the slots."""
 
     __slots__ = (  # noqa: RUF023 (by question)
         # who takes part
-        "attempt",  # the live try; None before, between and after tries
         "caller",
         "discarding",  # a try whose answer is read and thrown away, because it is retried
-        "endpoint",
-        "exact",  # a headless Service's own backend
         "guard",  # what callers must meet here; None: nothing
         "plan",
-        "proxy",
         "share",
-        "target",
-        "way",  # the route again, with all that only the data path knows of it
         # where it stands
+        "barred",  # it came as a retry, and there is no budget for it: not retried here
+        "came",  # which try it is of those in front of us; 0: a first one
         "discarded",  # bytes of the answer that is thrown away
-        "failed",  # endpoints not to try again
-        "finished",
         "replay",
-        "request_ended",
         "stale",  # retries that were for dead kept connections, or applications that were not reached
-        "tunnel",
-        # when it is looked at again
-        "moved",  # what had moved at the last look
-        "retry_at",  # inf: no retry is due
-        "slot",  # of the wheel
-        "stall_at",
-        "try_ends",
     )  # fmt: skip
 
-    attempt: Attempt | None
     caller: Caller
     discarding: Attempt | None
-    endpoint: Endpoint | None
-    exact: Backend | None
-    failed: tuple[Endpoint, ...]
     guard: Guard | None
     plan: Plan
-    proxy: Proxy
     replay: Replay | None
     share: Share | None
-    slot: Slot | None
-    target: Backend | None
-    way: Route | None
-    tunnel: Tunnel | None
+    barred: bool
+    came: int
     discarded: int
-    finished: bool
-    moved: int
-    request_ended: bool
-    retry_at: float
     stale: int
-    stall_at: float
-    try_ends: float
 
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         raise NotImplementedError
@@ -107,6 +80,9 @@ class Rescue(Call):
     def _first_try(self) -> None:
         raise NotImplementedError
 
+    def _finish(self) -> None:
+        raise NotImplementedError
+
     def _edit(self, response: Response, filters: tuple[ResponseFilter, ...]) -> None:
         raise NotImplementedError
 
@@ -118,6 +94,8 @@ class Rescue(Call):
             self.discarding = None
             return
         self.attempt = None
+        if self.opened:
+            self._settle(0, failure.error)
         route = self.way
         assert route is not None
         note: str | None = ""
@@ -131,15 +109,24 @@ class Rescue(Call):
     def _retries_answer(self, response: Response) -> bool:
         """Is this answer thrown away for another try? Its body is read a little, which keeps the connection."""
         assert self.way is not None
-        note = self._try_again(self.retries - self.stale < self.way.retry.attempts, False)
+        pause = 0.0 if self._stands_alone(response) else asked(response, self.proxy.fleet.means.clock())
+        note = self._try_again(self.retries - self.stale < self.way.retry.attempts, False, pause=pause)
         if note is not None:
             self.detail = note
             return False
         self._throw_away(response)
         return True
 
+    def _stands_alone(self, response: Response) -> bool:
+        """Does the answer speak of one endpoint alone, and are there others? A proxy there has no room or shuts down:
+        nobody else is to be waited for on its account."""
+        assert self.target is not None
+        status = response.fields.get(b"proxy-status") or b""
+        return status.startswith(OWN_WORDS) and len(self.target.endpoints) > len(self.failed) + 1
+
     def _throw_away(self, response: Response) -> None:
         self._end_try(response.status, "")
+        self._settle(response.status, "")
         self.discarding, self.attempt = self.attempt, None
         self.discarded = 0
         self._discard(0 if (response.length or 0) <= MOST_DISCARDED else MOST_DISCARDED + 1)
@@ -199,11 +186,11 @@ class Rescue(Call):
         if self.discarded > MOST_DISCARDED:
             self._stop_discarding()
 
-    def _try_again(self, covered: bool, stale: bool, unreached: bool = False) -> str | None:
+    def _try_again(self, covered: bool, stale: bool, unreached: bool = False, pause: float = 0.0) -> str | None:
         """None: another try is on its way. Else why not, as far as a person would wonder.
 
         A try that touched no application (`stale`, `unreached`) added no load: two such are made up for without asking
-        policy or budget.
+        policy or budget. `pause`: what the upstream asks for; a moment at random comes on top: all would come at once.
         """
         route, target = self.way, self.target
         assert route is not None
@@ -214,10 +201,12 @@ class Rescue(Call):
         if self.bytes_in and self.replay is None:
             return "not retried: the body was too large to be kept"
         now = self.proxy.clock()
-        at = now if stale else now + route.retry.delay(self.retries)
+        if pause > LONGEST_PAUSE:
+            return f"not retried: the upstream asks to be left alone for {pause:.0f} s"
+        at = now if stale else now + pause + route.retry.delay(self.retries)
         if at + deadline.SHORTEST > self.deadline:
             return "not retried: no time is left"
-        if not free and not target.budget.withdraw(now):
+        if not free and (self.barred or not target.budget.withdraw(now)):
             return f"not retried: the retry budget of {target.name} is used up"
         self.retries += 1
         if free:
@@ -234,10 +223,14 @@ class Rescue(Call):
     def _next_try(self, now: float) -> None:
         self.retry_at = inf
         self._stop_discarding()
+        if (attempt := max(self.came, 1) + self.retries - self.stale) > 1:
+            self.request.fields.set(ATTEMPT, ATTEMPT, b"%d" % attempt)
         target = self.target
         assert target is not None
         if (
-            endpoint := target.pick_other(self.failed) if target is not self.exact else self._pick_dialled(now)
+            endpoint := target.pick_other(self.failed, now, self)
+            if target is not self.exact
+            else self._pick_dialled(now)
         ) is None:
             return self._fail("no_endpoints", f"{target.name} has no endpoint that is ready any more")
         if self._open(endpoint, now) and not self.request_ended:
@@ -247,17 +240,49 @@ class Rescue(Call):
         """A headless Service's endpoint is the caller's choice; where nobody knows which was dialled, it is ours."""
         target, to = self.target, self.peer.destination
         assert target is not None
-        return target.pick(now) if to is None else target.pick_dialled(to, now)
+        return target.pick(now, self) if to is None else target.pick_dialled(to, now)
 
     def _stop_discarding(self) -> None:
         if (attempt := self.discarding) is not None:
             self.discarding = None
             attempt.cancel("retried")
 
-    def _end_try(self, status: int, error: str) -> None:
-        if self.tries:
-            last = self.tries[-1]
-            last.ended, last.status, last.error = self.proxy.clock(), status, error
+    # Who listens, and who breaks it off.
+
+    def listen(self, tap: Tap) -> None:
+        """From here on; what of the body came while a filter waited was kept."""
+        self.taps = (*self.taps, tap)
+        if self.replay is not None:
+            self.replay.play(tap)
+        elif self.request_ended:
+            tap.send_end()
+
+    def _dismiss(self) -> None:
+        """Nothing more is theirs to hear."""
+        taps, self.taps = self.taps, ()
+        for tap in taps:
+            tap.over(self.error)
+
+    def refuse(self, error: str, detail: str, request: Request | None) -> None:
+        """The caller's protocol is broken: before `begin`, or in the middle of the body."""
+        if self.finished:
+            return
+        if request is not None:
+            self.request = request
+        if not self.started:
+            self.started = self.proxy.clock()
+        self.request_ended = True
+        self._fail(error, detail)
+
+    def abort(self, error: str, detail: str = "") -> None:
+        """The proxy will not wait any longer (the drain time is over)."""
+        if not self.finished:
+            self._fail(error, detail)
+
+    def _break_off(self, reply: Reply) -> None:
+        self.error, self.detail, self.decision = reply.error, reply.detail, reply.decision or self.decision
+        self.caller.reset(reply.error)
+        self._finish()
 
     # Ways that few requests take: to where no service is, past a guard, into a tunnel.
 
@@ -285,9 +310,11 @@ class Rescue(Call):
         assert route is not None
         assert share is not None
         self.status = response.status
+        self._settle(response.status, "")
         self._edit(response, (*share.response_filters, *route.response_filters))
         if self.guard is not None:
             self._guard_answer(self.guard, response)
+        self._dismiss()
         self.tunnel = Tunnel(self.proxy.limits.tunnel_idle_seconds)
         self.request_ended = False
         self.replay = None
@@ -295,46 +322,6 @@ class Rescue(Call):
         self._look_again()
         self.first_byte = self.proxy.clock()
         self.caller.open_tunnel(response)
-
-    # Time.
-
-    def _look_again(self) -> None:
-        """When next? At the first thing that could be due."""
-        wheel, tunnel = self.proxy.wheel, self.tunnel
-        idle = self.proxy.limits.stall_seconds if tunnel is None else tunnel.idle_seconds
-        self.stall_at = wheel.clock() + idle
-        if self.slot is not None:
-            self.slot.discard(self)
-        self.slot = wheel.at(min(self.deadline, self.try_ends, self.retry_at, self.stall_at), self)
-
-    def on_time(self, now: float) -> None:
-        """The wheel: something may be due."""
-        if not self.finished:
-            self._safely(self._wake, now)
-
-    def _wake(self, now: float) -> None:
-        if now >= self.deadline:
-            self._fail("deadline", f"{now - self.started:.3f} s are over")
-        elif now >= self.retry_at:
-            self._next_try(now)
-        elif now >= self.try_ends and (attempt := self.attempt) is not None:
-            self.attempt = None
-            attempt.cancel("try_timeout")
-            self.on_failure(Failure(ANSWERING if self.status else SENT, "try_timeout"))
-        elif now >= self.stall_at and self._is_stuck():
-            self._fail("idle")
-        else:
-            self._look_again()
-
-    def _is_stuck(self) -> bool:
-        """Did nothing at all move since the last look? Where the caller owes a body, since the one before that: its
-        connection looks meanwhile, and knows whether it is the caller who is slow."""
-        moved = self.bytes_in + self.bytes_out + self.status + self.retries
-        before, self.moved = self.moved, moved
-        if before == moved and not self.request_ended and self.tunnel is None:
-            self.moved = ~moved  # seen once
-            return False
-        return before in (moved, ~moved)
 
     # Us.
 

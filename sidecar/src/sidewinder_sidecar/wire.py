@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from random import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sidewinder_sidecar.compiled import mypyc_attr
@@ -31,6 +32,11 @@ _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: the close is a RS
 OPEN: Final = 0
 CLOSING: Final = 1
 LOST: Final = 2
+
+
+def jittered(seconds: float) -> float:
+    """Give or take a tenth, as gRPC's MaxConnectionAge: connections made together do not end together."""
+    return seconds * (0.9 + 0.2 * random())
 
 
 class Watcher(Protocol):

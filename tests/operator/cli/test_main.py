@@ -89,3 +89,9 @@ def test_authz_of_nobody_asks_the_cluster(tmp_path: Path) -> None:
 def test_every_command_that_prints_json_takes_the_short_option(command: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), "--help"])
     assert "-o, --output" in result.output
+
+
+def test_drains_of_nobody_asks_the_cluster(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["drains", "--state", str(tmp_path)], env={"PATH": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "kubectl is not on the PATH" in result.output

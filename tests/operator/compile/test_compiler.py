@@ -106,7 +106,7 @@ POLICY = st.fixed_dictionaries(
     {"targetRefs": st.lists(TARGET, min_size=1, max_size=2)},
     optional={
         "loadBalancing": st.fixed_dictionaries(
-            {"type": st.sampled_from(["RoundRobin", "LeastRequest", "RoundRobin", "Maglev"])}
+            {"type": st.sampled_from(["RoundRobin", "LeastRequest", "PeakEWMA", "Maglev"])}
         ),
         "retryConstraint": some(budget=some(percent=st.sampled_from([0, 1, 100, 101]))),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from sidewinder_operator.compile.compiler import Compiled, Running, compile_cluster
 from sidewinder_operator.compile.project import Projector, awaiting, project
@@ -10,6 +11,8 @@ from sidewinder_operator.mesh import Mesh
 from sidewinder_operator.mesh.workloads import PodReplica
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot import decode, version
+from sidewinder_sidecar.snapshot.checks import CheckSpec, ChecksSpec, key
+from sidewinder_sidecar.snapshot.filters import Mirror
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.routes import RouteSpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
@@ -36,7 +39,15 @@ kind: ApiRoute
 metadata: {name: mine, namespace: lab}
 spec:
   parentRefs: [{kind: Service, name: web, namespace: shop}]
-  rules: [{name: all, backendRefs: [{name: stub, port: 80}]}]
+  rules:
+  - name: all
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copies, namespace: far, port: 80}}}]
+    backendRefs: [{name: stub, port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: copies, namespace: far}
+spec: {ports: [{port: 80}]}
 ---
 apiVersion: sidewinder.dev/v1alpha1
 kind: ApiPolicy
@@ -119,6 +130,7 @@ def _references(spec: object) -> list[tuple[str, list[str]]]:
         found.append(("route", list(spec.routes)))
     if isinstance(spec, RouteSpec):
         found.append(("backend", [b.backend for rule in spec.rules for b in rule.backends if b.backend]))
+        found.append(("backend", [f.backend for rule in spec.rules for f in rule.filters if isinstance(f, Mirror)]))
     return found
 
 
@@ -179,11 +191,50 @@ def test_a_route_waits_for_all_that_it_has_shaped() -> None:
     assert awaiting(projector.resources(WEB), ROUTE) == ("route/shop/web", "service/shop/web:80")
     assert awaiting(projector.resources(TESTER), ROUTE) == ()
     assert awaiting(projector.resources(TESTER), Reference("ApiRoute", "lab", "mine")) == (
+        "backend/far/copies:80@lab/mine",
         "backend/lab/stub:80@lab/mine",
         "route/lab/mine",
         "service/shop/web:80",
     )
     assert awaiting(projector.resources(WEB), Reference("ApiPolicy", "shop", "even")) == ("backend/shop/web:80",)
+
+
+CHECKED = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiPolicy
+metadata: {name: well, namespace: shop, uid: w, generation: 5}
+spec: {targetRefs: [{kind: Service, name: web}], healthCheck: {type: TCP}}
+"""
+
+
+def test_a_prober_has_its_checks_and_their_policy_waits_for_it() -> None:
+    projector = Projector(compiled(f"{MANIFESTS}---{CHECKED}").mesh)
+    found = projector.resources(WEB)["checks/self"]
+    assert found.of is None, "it stands and falls with no object alone"
+    assert awaiting(projector.resources(WEB), Reference("ApiPolicy", "shop", "well")) == (
+        "backend/shop/web:80",
+        "checks/self",
+    )
+
+
+def test_verdicts_change_endpoints_and_nobodys_checks() -> None:
+    cluster = given(f"{MANIFESTS}---{CHECKED}").cluster
+    runs = running(cluster)
+    before = Projector(compile_cluster(cluster, running=runs).mesh)
+    had = {identity: before.layers(identity) for identity in before.identities()}
+    (check,) = project_checks(before, WEB)
+    said = {key(check.name, each.uid, each.address, each.port): False for each in check.endpoints}
+    after = Projector(compile_cluster(cluster, running=structs.replace(runs, verdicts={WEB: said})).mesh, before)
+    own, seen = after.layers(WEB)
+    assert own is had[WEB][0]
+    assert seen.resources["endpoints/shop/web:80"] != had[WEB][1].resources["endpoints/shop/web:80"]
+    assert seen.resources["endpoints/shop/web:80"].ready == had[WEB][1].resources["endpoints/shop/web:80"].ready
+
+
+def project_checks(projector: Projector, identity: str) -> tuple[CheckSpec, ...]:
+    found = projector.snapshot(identity)["checks/self"]
+    assert isinstance(found, ChecksSpec)
+    return found.checks
 
 
 # ── pods: their own namespace first, and what they want ───────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import pytest
 
 from sidewinder_operator.compile.compiler import Compiled, compile_cluster
 from sidewinder_operator.mesh.routes import MeshRule
+from sidewinder_sidecar.snapshot.filters import Mirror
 from sidewinder_sidecar.snapshot.routes import CookieStickiness, HeaderStickiness, RetrySpec, Stickiness
 from tests.support.clusters import given
 
@@ -108,6 +109,39 @@ def test_a_backend_that_is_not_there_costs_its_share_alone(ref: str, field: str,
     assert kept.backend == "shop/web:80"
     (problem,) = result.problems
     assert (problem.field, problem.reason) == (f"spec.rules[0].backendRefs[0].{field}", "BackendNotFound")
+
+
+MIRROR = "{{type: RequestMirror, requestMirror: {{backendRef: {0}, percent: 5}}}}"
+
+
+@pytest.mark.parametrize("place", ["rule", "backend"])
+def test_a_mirror_goes_to_a_backend_of_the_mesh(place: str) -> None:
+    mirror = MIRROR.format("{name: far, namespace: other, port: 80}")
+    behind = f", filters: [{mirror}]" if place == "backend" else ""
+    on_rule = f"filters: [{mirror}], " if place == "rule" else ""
+    result = compiled(route(f"{on_rule}backendRefs: [{{name: web, port: 80{behind}}}]"))
+    assert result.problems == ()
+    made = result.mesh.routes["shop/r"]
+    expected = (Mirror(backend="other/far:80", numerator=5, denominator=100),)
+    assert (made.rules[0].filters if place == "rule" else made.rules[0].destinations[0].filters) == expected
+    assert made.backends() == ("other/far:80", "shop/web:80")
+
+
+@pytest.mark.parametrize(
+    ("ref", "field", "why"),
+    [
+        ("{name: nowhere, port: 80}", "name", "there is no Service shop/nowhere: nothing is mirrored"),
+        ("{name: far, namespace: other, port: 81}", "port", "Service other/far has no port 81, only the ports 80"),
+    ],
+)
+def test_a_mirror_without_its_backend_costs_itself_alone(ref: str, field: str, why: str) -> None:
+    result = compiled(route(f"filters: [{MIRROR.format(ref)}], backendRefs: [{{name: web, port: 80}}]"))
+    made = result.mesh.routes["shop/r"].rules[0]
+    assert (made.filters, made.destinations[0].backend) == ((), "shop/web:80")
+    (problem,) = result.problems
+    where = f"spec.rules[0].filters[0].requestMirror.backendRef.{field}"
+    assert (problem.field, problem.reason, problem.severity) == (where, "BackendNotFound", "Error")
+    assert problem.message.startswith(why)
 
 
 def test_a_rule_that_can_only_fail_is_told() -> None:

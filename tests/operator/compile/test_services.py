@@ -182,3 +182,25 @@ def test_of_pods_the_slices_alone_tell_who_answers() -> None:
     endpoints = result.mesh.services["shop/web"].ports[0].endpoints
     assert [(each.uid, each.address, each.port, each.ready) for each in endpoints] == [("u-1", "10.0.0.1", 8080, False)]
     assert result.mesh.workloads["u-1"].service == "web"
+
+
+SUBSET = """---
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiPolicy
+metadata: {name: second, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: web}]
+  loadBalancing: {type: LeastRequest, subset: [{name: version, value: v2}]}
+"""
+
+
+@pytest.mark.parametrize(("policy", "labels"), [("", {}), (SUBSET, {"version": "v2"})], ids=["nobody asks", "a subset"])
+def test_of_a_pod_s_labels_those_are_sent_by_which_a_subset_is_told(policy: str, labels: dict[str, str]) -> None:
+    text = service("{port: 80, targetPort: 8080}", ", selector: {app: web}") + policy
+    sliced = endpoint_slice("{addresses: [10.0.0.1], targetRef: {kind: Pod, uid: u-1}}, {addresses: [10.0.0.2]}")
+    pod = PodReplica(
+        namespace="shop", name="web-1", uid="u-1", addresses=("10.0.0.1",), labels={"app": "web", "version": "v2"}
+    )
+    result = compile_cluster(given(text + sliced).cluster, running=Running(pods=(pod,)))
+    endpoints = result.mesh.services["shop/web"].ports[0].endpoints
+    assert {each.uid: each.labels for each in endpoints} == {"u-1": labels, "10.0.0.2": {}}

@@ -15,7 +15,14 @@ from sidewinder_operator.mesh.workloads import MeshGateway, MeshWorkload, Worklo
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
-from sidewinder_sidecar.snapshot.upstreams import BackendSpec, BudgetSpec, EndpointSpec, EndpointsSpec, RoundRobin
+from sidewinder_sidecar.snapshot.upstreams import (
+    BackendSpec,
+    BudgetSpec,
+    EndpointSpec,
+    EndpointsSpec,
+    LocalitySpec,
+    RoundRobin,
+)
 
 SERVICE = MeshService(
     namespace="shop",
@@ -64,11 +71,14 @@ def test_sections_are_sent_with_the_backend() -> None:
             name="n",
             service="s",
             endpoints="e",
-            load_balancing=MeshLoadBalancing(algorithm="RoundRobin"),
+            load_balancing=MeshLoadBalancing(
+                balancing=RoundRobin(), slow_start=30.0, subset={"a": "b"}, locality=LocalitySpec(failover=("z",))
+            ),
             retry_constraint=MeshRetryConstraint(percent=1, interval=2.0, min_count=3, min_interval=4.0),
         )
     )
     assert made.balancing == RoundRobin()
+    assert (made.slow_start, made.subset, made.locality) == (30.0, {"a": "b"}, LocalitySpec(failover=("z",)))
     assert made.budget == BudgetSpec(percent=1, interval=2.0, min_count=3, min_interval=4.0)
 
 

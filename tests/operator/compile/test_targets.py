@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidewinder_operator.compile import size_limits
 from sidewinder_operator.compile.registry import ROWS
 from sidewinder_operator.compile.sections import Fault, Scope
 from sidewinder_operator.compile.targets import Targets, locate, refusal, survey
@@ -48,7 +49,7 @@ def targets() -> Targets:
 )
 def test_what_is_there_is_found(targets: Targets, namespace: str, ref: TargetRef, scope: Scope) -> None:
     assert locate(targets, namespace, ref) == scope
-    standing = [row for row in ROWS if row.client or scope.kind != "ApiRoute"]
+    standing = [row for row in ROWS if scope.kind in row.written.TARGETS and not row.written.SECURITY]
     assert all(refusal(targets, row, scope) is None for row in standing)
 
 
@@ -68,6 +69,21 @@ def test_what_is_not_there_is_told(targets: Targets, namespace: str, ref: Target
     fault = locate(targets, namespace, ref)
     assert isinstance(fault, Fault)
     assert (fault.field, fault.reason) == (field, "TargetNotFound")
+
+
+def test_on_a_route_what_acts_where_the_route_does_may_stand_whatever_it_does(targets: Targets) -> None:
+    """Sizes are limited by the proxy that follows the route, so that nobody has to match a request a second time."""
+    consumer = """
+apiVersion: sidewinder.dev/v1alpha1
+kind: ApiRoute
+metadata: {name: far, namespace: lab}
+spec:
+  parentRefs: [{kind: Service, name: web, namespace: shop}]
+  rules: [{name: all, filters: [{type: URLRewrite, urlRewrite: {hostname: a.example}}],
+           backendRefs: [{name: web, namespace: shop, port: 80}]}]
+"""
+    found = survey(given(MANIFESTS, consumer).cluster, "system")
+    assert refusal(found, size_limits.ROW, Scope("ApiRoute", "lab", "far")) is None
 
 
 NOBODY = """

@@ -188,3 +188,21 @@ def test_what_a_workload_wanted_elsewhere_is_forgotten_with_it() -> None:
     assert store.wants("a") == ()
     acks.hear("other", {"b": None})
     assert store.wants("b") == ()
+
+
+def test_who_cares_for_health_hears_when_it_changes_and_only_then() -> None:
+    store, acks = cluster()
+    woken: list[int] = []
+    acks.care(lambda: woken.append(1))
+    acks.tell("a", Having(epoch=1, versions=wanted(store, "a")))
+    assert (woken, acks.health()) == ([], {})
+    acks.tell("a", Having(epoch=1, versions=wanted(store, "a"), health={"x": False}))
+    assert (len(woken), acks.health()) == (1, {"a": {"x": False}})
+    acks.tell("a", Having(epoch=1, health={"x": False}))
+    acks.hear("other", {"b": Having(epoch=1)})
+    assert len(woken) == 1
+    acks.hear("other", {"b": Having(epoch=1, health={"x": True})})
+    assert (len(woken), acks.health()["b"]) == (2, {"x": True})
+    acks.forget("other")
+    acks.gone("a", 1)
+    assert (len(woken), acks.health()) == (4, {}), "who has no stream says nothing"

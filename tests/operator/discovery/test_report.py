@@ -12,7 +12,7 @@ from sidewinder_operator.discovery import report
 from sidewinder_operator.discovery.acks import Having
 from sidewinder_operator.discovery.report import Reading, Writing
 from sidewinder_operator.discovery.session import Rejection
-from sidewinder_sidecar.snapshot.stream import Malformed
+from sidewinder_sidecar.snapshot.stream import Ejected, Malformed
 
 SHARED = {f"endpoints/shop/service-{number}:80": f"{number:016x}" for number in range(200)}
 
@@ -32,6 +32,8 @@ def test_a_pods_state_comes_over_whole() -> None:
     having = Having(
         epoch=7, versions={"route/b": "2"}, rejections={"uid": why}, build="1.2", wants=("reviews.shop",),
         trusts=("0123456789abcdef",), renewed=True, until=1_700_000_000,
+        health={"x": False},
+        ejected={"v1": (Ejected(endpoint="10.0.0.1:80", state="open", since=1.0, until=2.0, why="tests"),)},
     )  # fmt: skip
     assert told(reading, writing.line("a", having)) == ("a", having)
     again = writing.line("a", having)

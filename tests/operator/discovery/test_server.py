@@ -522,3 +522,19 @@ def test_who_gets_nothing_yet_stands_in_nobodys_way_and_gets_it_when_it_is_there
             second.close()
 
     run(test)
+
+
+def test_a_clients_last_word_is_handed_on() -> None:
+    async def test() -> None:
+        told: list[tuple[str, stream.Drained]] = []
+        async with serving(drained=lambda *words: told.append(words)) as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            wire = await Wire.open(site.path("a"))
+            await wire.apply()
+            word = stream.Drained(drained=0.5, leaving=2.0, requests=3)
+            wire.say(word)
+            await site.until(lambda: bool(told))
+            assert told == [("a", word)]
+            wire.close()
+
+    run(test)

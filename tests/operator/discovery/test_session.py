@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sidewinder_operator.compile.project import Encoded
-from sidewinder_operator.discovery.session import MISSED_PINGS, UNKNOWN_SECONDS, Session
+from sidewinder_operator.discovery.session import MISSED_PINGS, MOST_VERDICTS, UNKNOWN_SECONDS, Session
 from sidewinder_operator.discovery.store import Picture, Store
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import stream
@@ -318,10 +318,13 @@ def test_a_pod_is_told_once_that_it_has_retired() -> None:
 def test_counts_and_releases_are_kept() -> None:
     session = Session()
     session.receive(stream.Greeting(stream.Hello()))
-    session.receive(stream.Seen({"a": 1}))
-    session.receive(stream.Seen({"a": 2}))
+    row = stream.Ejected(endpoint="10.0.0.1:80", state="open", since=1.0, until=2.0)
+    session.receive(stream.Seen({"a": (row,)}))
+    session.receive(stream.Seen({"b": (row,)}))
     session.receive(stream.Released(4))
-    assert session.seen == {"a": 2}
+    assert session.seen == {"b": (row,)}
+    with pytest.raises(stream.Malformed, match="seen: more than 64 endpoints"):
+        session.receive(stream.Seen({"a": (row,) * 65}))
     assert session.released == 4
     assert repr(session) == "<Session 0 resources, 0 rejected>"
 
@@ -425,3 +428,27 @@ def test_whom_the_client_trusts_is_remembered() -> None:
     assert session.trusts == stream.Trusts(())
     session.receive(stream.Trusts(("a", "b"), renewed=True))
     assert session.trusts == stream.Trusts(("a", "b"), renewed=True)
+
+
+def test_what_the_client_finds_out_of_endpoints_is_kept_as_it_tells_it() -> None:
+    session = Session()
+    session.receive(stream.Greeting(stream.Hello()))
+    session.receive(stream.Health({"a": True, "b": False}))
+    before = session.health
+    session.receive(stream.Health({"b": None, "c": False}))
+    assert session.health == {"a": True, "c": False}
+    assert before == {"a": True, "b": False}, "what was told on is never changed"
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        pytest.param({str(number): True for number in range(MOST_VERDICTS + 1)}, id="more than anybody was given"),
+        pytest.param({"x" * 1000: None}, id="a name that is too long"),
+    ],
+)
+def test_a_client_cannot_fill_the_operator_with_verdicts(health: dict[str, bool | None]) -> None:
+    session = Session()
+    session.receive(stream.Greeting(stream.Hello()))
+    with pytest.raises(stream.Malformed, match="health"):
+        session.receive(stream.Health(health))

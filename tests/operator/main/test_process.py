@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from sidewinder_operator.discovery.acks import Having
+from sidewinder_operator.discovery.store import Picture
 from sidewinder_operator.main.doors import Unable
 from sidewinder_operator.main.process import Process
 from sidewinder_operator.reconcile import Round
 from sidewinder_operator.settings import Settings
+from sidewinder_sidecar.snapshot.checks import key
 from tests.support import kubernetes_objects as objects
 from tests.support.clock import eventually
 from tests.support.operators import Bench, bench, free_port
+
+EMPTY = Picture({}, {}, "")
 
 
 def test_pods_get_pictures_and_routes_a_status_that_is_true() -> None:
@@ -160,6 +164,35 @@ def test_a_revoked_key_is_gone_within_a_second_and_nobody_is_ever_shut_out_by_a_
         await eventually(lambda: _closed(process) == [("shop/keys/authentication",)])
         on.server.put(SECRETS, _keys("cd"))
         await eventually(lambda: _closed(process) == [()])
+
+    bench(work)
+
+
+def test_what_probers_find_out_of_an_endpoint_reaches_everybody() -> None:
+    async def work(on: Bench) -> None:
+        process = on.start()
+        await on.served(process)
+        body = {
+            "apiVersion": "sidewinder.dev/v1alpha1",
+            "kind": "ApiPolicy",
+            "metadata": {"name": "well", "namespace": "shop"},
+            "spec": {
+                "targetRefs": [{"kind": "Service", "name": "reviews"}],
+                "healthCheck": {"type": "HTTP", "http": {"path": "/healthz"}},
+            },
+        }
+        prober = on.server.put(objects.PODS, objects.pod("caller-1", "caller", "10.0.0.2"))["metadata"]["uid"]
+        on.server.put(POLICIES, body)
+        await eventually(lambda: "checks/self" in process.store.pictures.get(prober, EMPTY).versions)
+        assert "checks/self" not in process.store.pictures[on.uid].versions, "nobody checks itself"
+        before = process.store.pictures[on.uid].versions["endpoints/shop/reviews:80"]
+        (check,) = process.round.compiled.mesh.checks[prober]  # type: ignore[union-attr]
+        name = key(check.port, on.uid, check.endpoints[0].address, check.endpoints[0].port)
+        process.acks.tell(prober, Having(epoch=1, health={name: False}))
+        await eventually(lambda: process.store.pictures[on.uid].versions["endpoints/shop/reviews:80"] != before)
+        assert 'sidewinder_operator_unhealthy_endpoints{service="shop/reviews:80"} 1' in process.metrics.text()
+        process.acks.gone(prober, 1)
+        await eventually(lambda: process.store.pictures[on.uid].versions["endpoints/shop/reviews:80"] == before)
 
     bench(work)
 

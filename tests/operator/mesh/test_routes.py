@@ -7,6 +7,7 @@ import pytest
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.routes import MeshDestination, MeshRoute, MeshRule
 from sidewinder_operator.problems import Reference
+from sidewinder_sidecar.snapshot.filters import Fault, Mirror
 from sidewinder_sidecar.snapshot.routes import MatchSpec
 
 ORIGIN = Origin(Reference("ApiRoute", "shop", "web"))
@@ -30,3 +31,14 @@ def test_a_rule_has_no_limit_unless_one_is_set() -> None:
     (rule,) = _route().rules
     assert rule.request_timeout is rule.backend_timeout is rule.retry is rule.stickiness is None
     assert rule.destinations[0].weight == 1
+
+
+def test_all_that_it_may_send_to_is_known_once() -> None:
+    mirror = (Mirror(backend="shop/shadow:80"),)
+    split = (MeshDestination(backend="shop/web:80", filters=mirror), MeshDestination(invalid="there is no such thing"))
+    rules = (
+        MeshRule(name="a", matches=(), filters=(*mirror, Fault()), destinations=split),
+        MeshRule(name="b", matches=(), filters=(Mirror(backend="shop/b:80"),), destinations=split),
+    )
+    made = MeshRoute(name="shop/web", namespace="shop", rules=rules, origin=ORIGIN)
+    assert made.backends() == ("shop/b:80", "shop/shadow:80", "shop/web:80")

@@ -14,11 +14,11 @@ from sidewinder_operator.resources import crd, unbuilt
 from sidewinder_operator.resources.policy import SECTIONS
 from sidewinder_operator.resources.read import read
 from tests.support.refusals import ACCEPTED
-from tests.support.specimens import Mutation, mutations, specimens
+from tests.support.specimens import Mutation, more, mutations, specimens
 
 FOLDER = Path(__file__).parents[3] / "crds"
 CRDS = {of.kind.KIND: crd.definition(of) for of in crd.DEFINITIONS}
-OURS = [raw for kind, raw in specimens().items() if kind in CRDS]
+OURS = [raw for raw in (*specimens().values(), *more()) if raw["kind"] in CRDS]
 
 
 def schema_of(kind: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def test_templates_and_paths_have_their_fields() -> None:
     assert list(rewrite.templates()) == [("urlRewrite.path.replaceTemplate", "/ratings/{id}")]
     redirect = msgspec.convert(raw[2]["filters"][0], Filter)
     assert [(field, path.type) for field, path in redirect.paths()] == [("requestRedirect.path", "ReplaceFullPath")]
-    answer = msgspec.convert(raw[3]["filters"][0], Filter)
+    answer = msgspec.convert(raw[5]["filters"][0], Filter)
     assert [field for field, _ in answer.fields()] == ["directResponse.headers[0]"]
 
 

@@ -13,7 +13,7 @@ KINDS = {"Mesh", "Namespace", "Service", "Gateway", "Backend", "ApiRoute"}
 def test_every_section_says_it(name: str) -> None:
     section = SECTIONS[name]
     assert section.SIDE in ("Client", "Server")
-    assert section.MERGING in ("Replace", "Add")
+    assert section.MERGING in ("Replace", "Add", "Minimum")
     assert section.TARGETS
     assert section.TARGETS <= KINDS
     assert isinstance(section.SECURITY, bool)

@@ -10,7 +10,8 @@ import pytest
 from sidewinder_operator.resources.core import ConfigMap, ServicePort
 from sidewinder_operator.resources.load_balancing import LoadBalancing
 from sidewinder_operator.resources.meta import ObjectMeta
-from sidewinder_operator.resources.route import ApiRouteSpec, BackendRef
+from sidewinder_operator.resources.policy import TargetRef
+from sidewinder_operator.resources.route import ApiRouteSpec, BackendRef, RouteRule
 from sidewinder_operator.resources.shape import MOST, Enough, Fault, Faults, examine, nearest
 
 
@@ -52,9 +53,11 @@ def test_of_a_port_by_number_or_name_the_fitting_half_speaks(value: Any, message
 
 
 def test_what_is_not_built_is_told_once_and_by_name() -> None:
-    assert faults({"type": "Maglev", "slowStart": "30s"}, LoadBalancing) == [
-        Fault("type", "NotBuilt", "type Maglev is not built yet"),
-        Fault("slowStart", "NotBuilt", "slowStart is not built yet: take it out"),
+    assert faults({"kind": "Gateway", "name": "a"}, TargetRef) == [
+        Fault("kind", "NotBuilt", "kind Gateway is not built yet")
+    ]
+    assert faults({"name": "a", "rollout": {}}, RouteRule) == [
+        Fault("rollout", "NotBuilt", "rollout is not built yet: take it out"),
     ]
 
 

@@ -29,21 +29,13 @@ def test_a_rollout() -> None:
     assert reasons(rule(rollout={"steps": [{"percent": 5}]})) == {"spec.rules[0].rollout": "NotBuilt"}
 
 
-@pytest.mark.parametrize(("name", "field"), [("RequestMirror", "requestMirror"), ("Fault", "fault")])
-def test_filters(name: str, field: str) -> None:
-    found = reasons(rule(filters=[{"type": name, field: {}}]))
-    assert found == {"spec.rules[0].filters[0].type": "NotBuilt", f"spec.rules[0].filters[0].{field}": "NotBuilt"}
-
-
-@pytest.mark.parametrize("name", ["PeakEWMA", "RingHash", "Maglev"])
-def test_balancing(name: str) -> None:
-    assert reasons(policy(loadBalancing={"type": name})) == {"spec.loadBalancing.type": "NotBuilt"}
-
-
 def test_kinds_of_references() -> None:
     assert reasons(targets({"kind": "Gateway", "name": "a"})) == {"spec.targetRefs[0].kind": "NotBuilt"}
     backend = {"kind": "Backend", "name": "a", "port": 1}
     assert reasons(rule(backendRefs=[backend])) == {"spec.rules[0].backendRefs[0].kind": "NotBuilt"}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": backend}}
+    field = "spec.rules[0].filters[0].requestMirror.backendRef.kind"
+    assert reasons(rule(filters=[mirror])) == {field: "NotBuilt"}
 
 
 @pytest.mark.parametrize("kind", sorted(unbuilt.KINDS))

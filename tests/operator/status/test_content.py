@@ -10,7 +10,7 @@ import pytest
 from sidewinder_operator.compile.conditions import Condition, Part, Status
 from sidewinder_operator.resources.route import ParentRef
 from sidewinder_operator.resources.shape import Faults, examine
-from sidewinder_operator.resources.status import ApiRouteStatus, ExternalWorkloadStatus
+from sidewinder_operator.resources.status import ApiPolicyStatus, ApiRouteStatus, ExternalWorkloadStatus
 from sidewinder_operator.status.content import Told, content, same, timed
 
 
@@ -103,6 +103,20 @@ def test_the_whole_is_what_the_definition_allows() -> None:
     assert list(faults) == []
     assert dated["parents"][0]["parentRef"] == {"kind": "Service", "name": "reviews"}  # as written: no defaults
     assert dated["proxies"] == {"required": 2, "acknowledged": 1, "rejected": 0}
+
+
+def test_a_policy_tells_which_endpoints_are_left_alone_as_long_as_there_are_any() -> None:
+    times = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:05:00Z"}
+    row = {"backend": "b", "endpoint": "10.0.0.1:80", "state": "open", "reason": "tests", "proxies": 3, **times}
+    status = Status(observed_generation=3, conditions=(WELL,))
+    dated = timed(content("ApiPolicy", status, 3, Told(standing=Standing(2, 2), ejected=(row,))), {}, times["since"])
+    faults = Faults(secret=False)
+    examine(dated, ApiPolicyStatus, faults)
+    assert list(faults) == []
+    assert dated["ejected"] == [row]
+    well = content("ApiPolicy", status, 3, Told(standing=Standing(2, 2)))
+    assert "ejected" not in well
+    assert not same(well, dated)
 
 
 def test_times_change_with_the_status_of_a_condition_alone() -> None:

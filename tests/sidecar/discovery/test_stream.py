@@ -9,12 +9,18 @@ from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
 from sidewinder_sidecar.discovery.wants import Wants
+from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot import state, stream
 from sidewinder_sidecar.snapshot.authentication import KeysSpec
-from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
+from sidewinder_sidecar.snapshot.checks import CheckSpec, ChecksSpec
+from sidewinder_sidecar.snapshot.upstreams import EndpointSpec, EndpointsSpec
+from sidewinder_sidecar.upstream.endpoint import Endpoint
+from sidewinder_sidecar.upstream.health import FAILED, Checks
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.clock import eventually
 from tests.support.discovery import HEAD, Server, transaction
+
+HERE = EndpointSpec(uid="u", address="127.0.0.1", port=1)
 
 
 def endpoints(*names):
@@ -438,7 +444,8 @@ def run_with(tmp_path, script, work, **more):
         server = Server(script)
         await server.open(path)
         made = {
-            name: value() if callable(value) and name in ("wants", "doubts") else value for name, value in more.items()
+            name: value() if callable(value) and name in ("wants", "doubts", "checks") else value
+            for name, value in more.items()
         }
         discovery = Discovery(Unix(path), Sidecar().apply, **made)
         running = asyncio.create_task(discovery.run())
@@ -643,6 +650,34 @@ def test_doubts_about_keys_are_said_and_the_next_configuration_answers_them(tmp_
     assert heard == [stream.Stale(("keys/idp",)), new]
 
 
+def test_what_endpoints_are_like_is_said_as_it_becomes_known(tmp_path):
+    heard = []
+
+    async def script(line):
+        await started(line)
+        heard.append(await line.hear())
+        await line.gone()
+
+    async def work(discovery):
+        checks = discovery._checks
+        checks.follow(ChecksSpec(checks=(CheckSpec(name="web", interval=3600.0, endpoints=(HERE,)),)))
+        (check,) = checks.checks.values()
+        for _ in range(3):
+            checks.settled(check, FAILED)
+        await eventually(lambda: heard)
+        discovery._leave()  # the next stream hears all that is known
+        checks.connect(lambda news: heard.append(stream.Health(news)))
+        checks.disconnect()
+        checks.close()
+
+    def made():
+        wheel = Wheel.of(asyncio.get_running_loop())
+        return Checks(wheel, lambda spec, seconds: Endpoint(spec, Limits(), wheel, seconds))
+
+    run_with(tmp_path, script, work, checks=made)
+    assert heard == [stream.Health({"web u 127.0.0.1 1": False})] * 2
+
+
 def test_a_renewed_certificate_moves_the_stream_to_a_new_connection(tmp_path):
     moved = []
 
@@ -667,3 +702,31 @@ def test_a_renewed_certificate_moves_the_stream_to_a_new_connection(tmp_path):
 
     _, discovery = converse(tmp_path, first, second, until=until)
     assert discovery.connections == 2
+
+
+def test_the_last_word_arrives_although_the_process_ends_with_it(tmp_path):
+    path = str(tmp_path / "discovery.sock")
+    word = stream.Drained(drained=0.5, leaving=2.0, requests=3)
+    heard = []
+
+    async def script(line):
+        await line.begin()
+        await line.hear()  # the hello
+        heard.append(await line.hear())
+
+    async def run():
+        server = Server(script)
+        await server.open(path)
+        discovery = Discovery(Unix(path), Sidecar().apply)
+        await discovery.tell(word)  # nobody listens yet: nothing happens
+        running = asyncio.create_task(discovery.run())
+        await eventually(lambda: discovery.connected)
+        await discovery.tell(word)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await eventually(lambda: heard)
+        await discovery.tell(word)
+        await server.close()
+
+    uvloop.run(asyncio.wait_for(run(), 10))
+    assert heard == [word]

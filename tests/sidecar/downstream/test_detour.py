@@ -7,6 +7,7 @@ import pytest
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.wire import jittered
 from tests.sidecar.downstream.test_http1 import ASKING, BAD, EXPECT, GET, OLD, POST, began, looped
 from tests.support.http1 import Down, Echo, run, turns
 
@@ -36,6 +37,48 @@ async def test_an_idle_connection_is_closed() -> None:
     down.proxy.clock.advance(1.1)
     assert down.transport.ended
     assert down.statuses() == [200, 200]
+
+
+@looped
+async def test_an_old_connection_ends_with_its_next_answer() -> None:
+    down = Down(Echo, limits=Limits(connection_age_seconds=30))
+    for _ in range(26):
+        await down.say(GET)
+        down.proxy.clock.advance(1)
+    assert b"Connection: close" not in down.transport.sent
+    down.proxy.clock.advance(8)
+    assert not down.transport.ended, "nobody sends into a connection that we are closing"
+    await down.say(GET)
+    assert b"Connection: close" in down.transport.sent
+    assert down.transport.ended
+    assert down.statuses() == [200] * 27
+
+
+@looped
+async def test_an_old_connection_on_which_nothing_is_asked_idles_out() -> None:
+    down = Down(Echo, limits=Limits(connection_age_seconds=30))
+    await down.say(GET)
+    down.proxy.clock.advance(74)
+    assert not down.transport.ended
+    down.proxy.clock.advance(2)
+    assert down.transport.ended
+    assert down.statuses() == [200]
+
+
+@looped
+async def test_an_answer_that_runs_when_its_connection_grows_old_is_finished() -> None:
+    down = Down(limits=Limits(connection_age_seconds=30))
+    await down.say(GET)
+    down.proxy.clock.advance(40)
+    down.exchange.answer(200, b"late")
+    assert b"Connection: close" in down.transport.sent
+    assert down.statuses() == [200]
+
+
+def test_connections_do_not_grow_old_together() -> None:
+    ages = [jittered(100.0) for _ in range(1000)]
+    assert 90 <= min(ages) < 91
+    assert 109 < max(ages) <= 110
 
 
 @looped

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sidewinder_sidecar.downstream.flow import MOST_TRIES
 from sidewinder_sidecar.messages import ANSWERING, CONNECT
 from sidewinder_sidecar.settings import Limits
-from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointsSpec
+from sidewinder_sidecar.snapshot.upstreams import BackendSpec, BreakerSpec, ConcurrencySpec, EndpointsSpec, LimitsSpec
 from tests.support.memory import backend, listener, service
 from tests.support.redirected import Redirected
 
@@ -37,6 +37,69 @@ def test_another_endpoint_is_tried_while_nothing_was_sent():
     [told] = mesh.told
     assert (told.retries, told.error, told.address) == (2, "", attempt.endpoint.address)
     assert told.started <= told.connected <= told.ended
+    mesh.check()
+
+
+def test_a_connection_that_cannot_be_made_counts_for_the_breaker_and_one_that_can_does():
+    policies = {"breaker": BreakerSpec(consecutive=1, open_seconds=1.0)}
+    mesh = Redirected(OUT, service(backend="v1", addresses=(CLUSTER,), protocol="TCP"), *backend("v1", 2, **policies))
+    transport = mesh.arrive(CLUSTER, 9080)
+    bad = mesh.scene.attempt().endpoint
+    mesh.scene.attempt().fail(CONNECT, "connect_refused")
+    mesh.scene.attempt().open_tunnel()
+    assert not bad.usable
+    mesh.wait(1.1)
+    other = mesh.arrive(CLUSTER, 9080)
+    probe = mesh.scene.attempt()
+    assert (probe.endpoint, bad.probing) == (bad, True)
+    probe.open_tunnel()
+    assert bad.usable
+    for one in (transport, other):
+        one.lose()
+    mesh.check()
+
+
+def test_a_probe_whose_caller_leaves_is_given_to_the_next_connection():
+    policies = {"breaker": BreakerSpec(consecutive=1, open_seconds=1.0)}
+    mesh = Redirected(OUT, service(backend="v1", addresses=(CLUSTER,), protocol="TCP"), *backend("v1", 2, **policies))
+    transport = mesh.arrive(CLUSTER, 9080)
+    bad = mesh.scene.attempt().endpoint
+    mesh.scene.attempt().fail(CONNECT, "connect_refused")
+    transport.lose()
+    mesh.wait(1.1)
+    mesh.arrive(CLUSTER, 9080).lose()
+    again = mesh.arrive(CLUSTER, 9080)
+    assert [attempt.endpoint for attempt in mesh.scene.opened[2:]] == [bad, bad]
+    again.lose()
+    mesh.check()
+
+
+def test_a_full_endpoint_is_passed_over():
+    limits = {"concurrency": ConcurrencySpec(endpoint=LimitsSpec(connections=1))}
+    mesh = Redirected(OUT, service(backend="v1", addresses=(CLUSTER,), protocol="TCP"), *backend("v1", 2, **limits))
+    callers = [mesh.arrive(CLUSTER, 9080) for _ in range(3)]
+    assert {attempt.endpoint for attempt in mesh.scene.opened} == set(mesh.scene.made)
+    mesh.wait(0.1)
+    assert [caller.aborted for caller in callers] == [False, False, True]
+    assert mesh.scene.fleet.backends["v1"].limits.refused["connections"] == 1
+    for caller in callers:
+        caller.lose()
+    mesh.check()
+
+
+def test_a_relayed_connection_counts_as_one_request():
+    limits = {"concurrency": ConcurrencySpec(whole=LimitsSpec(requests=1))}
+    mesh = Redirected(OUT, service(backend="v1", addresses=(CLUSTER,), protocol="TCP"), *backend("v1", 2, **limits))
+    transport = mesh.arrive(CLUSTER, 9080)
+    mesh.scene.attempt().open_tunnel()
+    refused = mesh.arrive(CLUSTER, 9080)
+    mesh.wait(0.1)
+    assert refused.aborted
+    refused.lose()
+    assert [(told.error, told.detail) for told in mesh.told] == [("overloaded", "1 requests to v1 run already")]
+    transport.lose()
+    assert mesh.scene.fleet.backends["v1"].limits.requests == 0
+    assert mesh.scene.attempts == 1
     mesh.check()
 
 
@@ -95,6 +158,22 @@ def test_what_nothing_moves_on_ends():
     assert attempt.cancelled == "idle"
     transport.lose()
     assert [(told.error, told.detail) for told in mesh.told] == [("idle", "nothing moved for 10 s")]
+    mesh.check()
+
+
+def test_what_lasts_too_long_ends_however_much_moves():
+    mesh = shop(limits=Limits(stream_seconds=20))
+    transport = mesh.arrive(CLUSTER, 9080)
+    attempt = mesh.scene.attempt()
+    attempt.open_tunnel()
+    for _ in range(19):
+        mesh.wait(1)
+        attempt.data(b"x")
+    assert not transport.closing
+    mesh.wait(1.1)
+    assert transport.aborted
+    transport.lose()
+    assert [(told.error, told.detail) for told in mesh.told] == [("deadline", "20 s are over")]
     mesh.check()
 
 

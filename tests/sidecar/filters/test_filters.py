@@ -2,11 +2,17 @@ import pytest
 
 from sidewinder_sidecar import filters
 from sidewinder_sidecar.fields import fields
+from sidewinder_sidecar.filters.site import Site
+from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.snapshot.filters import (
+    Abort,
     Cors,
+    Delay,
     DirectResponse,
+    Fault,
     FieldValue,
+    Mirror,
     Redirect,
     RequestHeaders,
     ResponseHeaders,
@@ -20,20 +26,42 @@ from tests.support.memory import Scene, rule, shop
 SET = (FieldValue("x-a", "1"),)
 
 
+def site():
+    return Site("shop/reviews", "everyone", Means(), Scene().wheel, lambda name: lambda request, receiver: None)
+
+
 @pytest.mark.parametrize(
     ("spec", "status"),
-    [(RequestHeaders(set=SET), None), (Rewrite(hostname="x"), None), (Redirect(), 302), (DirectResponse(), 200)],
+    [
+        (RequestHeaders(set=SET), None),
+        (Rewrite(hostname="x"), None),
+        (Redirect(), 302),
+        (DirectResponse(), 200),
+        (Fault(abort=Abort(status=418)), 418),
+    ],
     ids=repr,
 )
 def test_a_request_filter_goes_on_or_answers(spec, status):
-    verdict = filters.request_filter(spec, b"/")(call())
+    verdict = filters.request_filter(spec, b"/", site())(call())
     assert (verdict.status if verdict is not None else None) == status
     assert filters.response_filter(spec) is None
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        Mirror(backend="v2", numerator=0),
+        Fault(abort=Abort(status=503, numerator=0), delay=Delay(seconds=1.0, numerator=0)),
+    ],
+    ids=repr,
+)
+def test_a_share_of_nothing_costs_nothing(spec):
+    assert filters.request_filter(spec, b"/", site()) is None
+
+
 def test_a_response_filter():
     spec = ResponseHeaders(set=SET)
-    assert filters.request_filter(spec, b"/") is None
+    assert filters.request_filter(spec, b"/", site()) is None
     answer = Response(200, fields())
     filters.response_filter(spec)(call(), answer)
     assert answer.fields.get(b"x-a") == b"1"
@@ -45,7 +73,8 @@ def test_every_kind_of_filter_is_known():
     from sidewinder_sidecar.snapshot.filters import FilterSpec
 
     assert {kind.__name__ for kind in get_args(FilterSpec)} == {
-        "RequestHeaders", "ResponseHeaders", "Redirect", "Rewrite", "DirectResponse", "Cors",
+        "RequestHeaders", "ResponseHeaders", "Redirect", "Rewrite", "DirectResponse", "Cors", "SizeLimits",
+        "Mirror", "Fault",
     }  # fmt: skip
     assert filters.ORDER[-1] == filters.RULE, "plan/guards has those before it"
 

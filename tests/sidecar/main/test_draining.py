@@ -13,6 +13,7 @@ from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.main import draining
 from sidewinder_sidecar.main.draining import Crowded, Drain
 from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.messages import Call
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot import Resource
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
@@ -21,6 +22,7 @@ from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import BackendSpec, EndpointSpec, EndpointsSpec
 from sidewinder_sidecar.upstream.endpoint import Endpoint
 from sidewinder_sidecar.wheel import Wheel
+from tests.support.calls import call
 
 POD = "pod-1"
 
@@ -179,8 +181,13 @@ def test_what_does_not_end_in_time_is_cut_and_counted(caplog: pytest.LogCaptureF
         assert (one.requests, one.cut) == (1, 1)
         assert 0.05 <= one.seconds < 5
 
+        told = one.report()
+        assert (told.requests, told.relayed, told.cut_requests, told.cut_connections) == (1, 1, 1, 0)
+        assert 0.05 <= told.drained <= told.leaving == one.seconds
+        assert told.retired == 0.0
+
     run(test)
-    assert "waited for 1 requests on 0 connections; 1 requests and 0 connections were cut" in caplog.text
+    assert "waited for 1 requests (1 relayed) on 0 connections; 1 requests and 0 connections were cut" in caplog.text
 
 
 def test_it_ends_as_soon_as_nothing_runs() -> None:
@@ -204,5 +211,30 @@ def test_who_hurries_does_not_wait() -> None:
         asyncio.get_running_loop().call_later(0.02, hurry.set)
         await one.finish(hurry)
         assert one.cut == 1
+
+    run(test)
+
+
+def asked(upgrade: bytes) -> Call:
+    """A call that asked for this protocol."""
+    made = call()
+    made.request.upgrade = upgrade
+    return made
+
+
+def test_what_was_waited_for_is_told_by_kind() -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=True))
+        one.on_retired()
+        running = [asked(upgrade) for upgrade in (b"", b"", b"websocket", b"connect")]
+        for each in (*running, Stuck()):
+            one._proxy.running.add(each)
+        asyncio.get_running_loop().call_later(0.03, one._proxy.running.clear)
+        await one.finish(asyncio.Event())
+        told = one.report()
+        assert (told.requests, told.upgraded, told.relayed, told.cut_requests) == (5, 2, 1, 0)
+        assert 0.02 <= told.drained <= told.leaving < 5
+        assert 0 < told.retired <= told.leaving
 
     run(test)

@@ -24,6 +24,7 @@ class Drain:
 
     seconds, retired_seconds = 4.5, 1.5
     waiting, requests, connections, cut = 1, 2, 3, 4
+    upgraded, relayed = 5, 6
 
     def __init__(self):
         self.begun = ""
@@ -63,7 +64,7 @@ def process(applied=1, draining=False, discovery=None, spans=None, log=None, ide
             draining=draining,
             running={1, 2},
             bugs=0,
-            fleet=SimpleNamespace(means=Means()),
+            fleet=SimpleNamespace(means=Means(), backends={}),
             callers=Callers(),
             clock=lambda: 0.0,
             plan=None,
@@ -78,6 +79,7 @@ def process(applied=1, draining=False, discovery=None, spans=None, log=None, ide
         identity=identity,
         drain=Drain(),
         wants=SimpleNamespace(answered=1, unknown=2, late=3),
+        checks=SimpleNamespace(checks={}, counts={"passed": 1}, dropped=0),
         began=1.5,
         source="kept",
     )
@@ -111,7 +113,9 @@ def test_asking_when_an_application_may_end(outcome, status):
 def test_the_doors():
     one = process()
     assert set(pages.probes(one)) == {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/drain")}
-    assert set(pages.doors(one)) == {("GET", "/callers"), ("GET", "/config"), ("POST", "/drain")}
+    shown = {path for method, path in pages.doors(one) if method == "GET"}
+    assert shown == {"/breakers", "/callers", "/config", "/health-checks", "/mirror"}
+    assert ("POST", "/drain") in pages.doors(one)
     assert json.loads("".join(pages.doors(one)["GET", "/callers"]().body))["callers"] == []
     assert '"source":"kept"' in "".join(pages.doors(one)["GET", "/config"]().body)
 
@@ -176,6 +180,8 @@ def test_gauges():
         "sidewinder_drain_seconds 4.5",
         "sidewinder_drain_retired_seconds 1.5",
         'sidewinder_drain_waited_for{what="connections"} 3',
+        'sidewinder_drain_waited_for{what="upgraded"} 5',
+        'sidewinder_drain_waited_for{what="relayed"} 6',
         "sidewinder_drain_cut 4",
         "sidewinder_spans_exported_total 6",
         "sidewinder_spans_dropped_total 7",

@@ -7,10 +7,12 @@ import pytest
 import uvloop
 
 from sidewinder_sidecar.discovery import keep
+from sidewinder_sidecar.discovery.transaction import Held
 from sidewinder_sidecar.identity.renewal import Identity
 from sidewinder_sidecar.main import configure, process
 from sidewinder_sidecar.main.process import Process, Unable
 from sidewinder_sidecar.settings import Limits, Settings
+from sidewinder_sidecar.snapshot.checks import CheckSpec, ChecksSpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 from tests.support.authority import SPIFFE_ID, trust
 from tests.support.identities import forged, identity, named, write
@@ -191,3 +193,17 @@ def test_an_identity_that_cannot_be_shown_is_told(tmp_path, caplog):
     uvloop.run(run())
     assert "cannot be shown to other proxies" in caplog.text
     assert "PRIVATE" not in caplog.text
+
+
+def test_what_an_operator_gives_it_to_check_is_checked():
+    here = EndpointSpec(uid="u", address="127.0.0.1", port=1)
+    checks = ChecksSpec(checks=(CheckSpec(name="web", interval=3600.0, endpoints=(here,)),))
+
+    async def run():
+        one = Process(settings())
+        one._on_applied(Held({"checks/self": checks}), 1, "discovery")
+        assert list(one.checks.checks) == ["web u 127.0.0.1 1"]
+        one._on_applied(Held({}), 2, "discovery")
+        assert one.checks.checks == {}
+
+    uvloop.run(run())

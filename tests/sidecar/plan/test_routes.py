@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from sidewinder_sidecar.snapshot.filters import FieldValue, FullPath, RequestHeaders, Rewrite
+import pytest
+
+from sidewinder_sidecar.fields import fields
+from sidewinder_sidecar.messages import Request
+from sidewinder_sidecar.plan import Refused
+from sidewinder_sidecar.plan.routes import _opens
+from sidewinder_sidecar.snapshot.filters import FieldValue, FullPath, Mirror, RequestHeaders, Rewrite
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.routes import (
     MatchSpec,
@@ -37,3 +43,28 @@ def test_a_backends_filters_know_the_prefix_of_their_match():
     assert scene.attempt().target == b"/new?q=1"
     scene.attempt().answer(200, b"")
     scene.check()
+
+
+BOTH = (backend("v1"), backend("v2"))
+
+
+@pytest.mark.parametrize("place", ["rule", "backend"])
+def test_a_route_is_made_anew_when_a_mirror_s_backend_is_another_one(place):
+    mirror = (Mirror(backend="v2"),)
+    on_rule, on_backend = (mirror, ()) if place == "rule" else ((), mirror)
+    given = shop(rule(WeightedBackend(backend="v1", filters=on_backend), filters=on_rule), backends=BOTH)
+    scene = Scene(*given)
+    before = scene.proxy.plan.routes["shop/reviews"]
+    assert set(before.backends) == {"v1", "v2"}
+    assert scene.adopt(*given).routes["shop/reviews"] is before
+    with pytest.raises(Refused, match="the snapshot has no backend/v2"):
+        scene.plan(*given[:3], *BOTH[0])
+
+
+def test_what_a_filter_sends_goes_to_whoever_is_ready():
+    scene = Scene(*shop(rule("v1"), backends=BOTH))
+    send = _opens(scene.fleet.backends, scene.wheel)("v2")
+    request = Request(b"GET", b"/", b"reviews", fields())
+    assert send(request, None) is scene.attempt()
+    empty = Scene(*shop(rule("v1"), backends=(backend("v1"), backend("v2", 0))))
+    assert _opens(empty.fleet.backends, empty.wheel)("v2")(request, None) is None

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 import pytest
 
+from sidewinder_sidecar.plan.refused import Refused
 from sidewinder_sidecar.plan.upstreams import key_of, want
-from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
+from sidewinder_sidecar.snapshot.upstreams import (
+    BreakerSpec,
+    ConcurrencySpec,
+    EndpointSpec,
+    FailureRateSpec,
+    LimitsSpec,
+    LocalitySpec,
+    Maglev,
+    PeakEWMA,
+    RingHash,
+    SourceKey,
+)
 from tests.support.memory import Scene, backend
 
 
@@ -65,3 +79,77 @@ def test_who_is_to_be_found_there_makes_another_endpoint(change):
     assert changed.endpoints[key_of(first)] is not before[key_of(first)]
     assert changed.endpoints[key_of(second)] is before[key_of(second)]
     assert changed.updates == ()
+
+
+def test_a_long_table_is_built_in_steps_and_kept_while_it_holds():
+    scene = Scene()
+    spec, members = backend("v1", 50, balancing=Maglev(keys=(SourceKey(),)))
+    into = {}
+    assert len(list(want("v1", (spec, members), scene.fleet, into))) > 500
+    scene.fleet.adopt(into)
+    known = scene.fleet.backends["v1"].table
+    away = msgspec.structs.replace(members.endpoints[0], ready=False)
+    changed = msgspec.structs.replace(members, endpoints=(away, *members.endpoints[1:]))
+    next_one = wanted(scene, (spec, changed))
+    assert next_one.table is known
+    scene.fleet.adopt({"v1": next_one})
+    assert scene.fleet.backends["v1"].table is known
+    fewer = wanted(scene, (spec, msgspec.structs.replace(members, endpoints=members.endpoints[1:])))
+    assert fewer.table is not known
+
+
+def test_a_zone_that_is_known_only_later_counts_where_a_policy_asks():
+    scene = Scene()
+    for name, options in (("v1", {"locality": LocalitySpec()}), ("v2", {})):
+        sources = backend(name, 2, **options)
+        into = {}
+        list(want(name, sources, scene.fleet, into, ""))
+        scene.fleet.adopt(into)
+        list(want(name, sources, scene.fleet, into, "a"))
+        assert (into[name].endpoints is not None) == (name == "v1")
+        scene.fleet.adopt(into)
+        assert scene.fleet.backends[name].zone == ("a" if name == "v1" else "")
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "why"),
+    [
+        ({"slow_start": -1.0}, "slow_start", "-1.0 is too small, 0 is the least"),
+        ({"balancing": PeakEWMA(decay=0.0)}, "balancing.decay", "0.0 is too small, 0.001 is the least"),
+        ({"balancing": RingHash(min_size=9, max_size=8)}, "balancing.max_size", "8 is too small, 9 is the least"),
+        ({"balancing": RingHash(balance_factor=100)}, "balancing.balance_factor", "100 is too small, 110 is the least"),
+        ({"balancing": Maglev(table_size=65_536)}, "balancing.table_size", "65536 is no prime number, 65537 is"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_balancer_could_do_is_refused(options, field, why):
+    scene = Scene()
+    with pytest.raises(Refused) as caught:
+        wanted(scene, backend("v1", 1, **options))
+    assert (caught.value.resource, caught.value.field, caught.value.why) == ("backend/v1", field, why)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"breaker": BreakerSpec(consecutive=0)}, "breaker.consecutive"),
+        ({"breaker": BreakerSpec(rate=FailureRateSpec(interval=0.0))}, "breaker.rate.interval"),
+        ({"breaker": BreakerSpec(open_seconds=0.0)}, "breaker.open_seconds"),
+        ({"breaker": BreakerSpec(open_seconds=9.0, max_open_seconds=8.0)}, "breaker.max_open_seconds"),
+        ({"concurrency": ConcurrencySpec(whole=LimitsSpec(requests=-1))}, "concurrency.whole.requests"),
+        ({"concurrency": ConcurrencySpec(endpoint=LimitsSpec(pending=-1))}, "concurrency.endpoint.pending"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_no_breaker_or_limit_could_do_is_refused(options, field):
+    with pytest.raises(Refused) as caught:
+        wanted(Scene(), backend("v1", 1, **options))
+    assert (caught.value.resource, caught.value.field) == ("backend/v1", field)
+
+
+def test_what_breakers_stand_on_is_there_before_the_first_failure():
+    sys.modules.pop("sidewinder_sidecar.resilience.circuit", None)
+    wanted(Scene(), backend("v1", 1))
+    assert "sidewinder_sidecar.resilience.circuit" not in sys.modules
+    wanted(Scene(), backend("v1", 1, breaker=BreakerSpec()))
+    assert "sidewinder_sidecar.resilience.circuit" in sys.modules

@@ -45,6 +45,17 @@ def test_nothing_at_all():
     assert not budget.withdraw(100.0)
 
 
+def test_somebody_else_s_retry_is_charged_as_one():
+    budget = Budget(BudgetSpec(percent=20, interval=10.0, min_count=0), 100.0)
+    count(budget, 100.0, 10)
+    charged = []
+    for _ in range(3):
+        count(budget, 100.0)
+        charged.append(budget.charge(100.0))
+    assert charged == [True, True, False]
+    assert (budget.requests(), budget.retries()) == (10, 2)
+
+
 def test_other_numbers_keep_what_was_counted():
     budget = Budget(BudgetSpec(percent=0, min_count=0), 100.0)
     count(budget, 100.0, 100)

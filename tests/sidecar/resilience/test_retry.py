@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidewinder_sidecar.fields import fields
-from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT, Failure, Request
-from sidewinder_sidecar.resilience.retry import NONE, STALE, Policy, is_stale
+from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT, Failure, Request, Response
+from sidewinder_sidecar.resilience.retry import ATTEMPT, NONE, STALE, Policy, asked, came, is_stale
 from sidewinder_sidecar.snapshot.routes import RetrySpec
 
 
@@ -62,3 +62,53 @@ def test_stale_is_a_kept_connection_and_bounded():
     assert is_stale(Failure(UNSENT, "reset_before_request"), 0)
     assert not is_stale(Failure(UNSENT, "reset_before_request"), STALE)
     assert not is_stale(Failure(SENT, "reset"), 0)
+
+
+WALL = 784111777.0  # 6 November 1994, 08:49:37 GMT: RFC 9110's own example
+THEN = b"Sun, 06 Nov 1994 08:50:07 GMT"  # half a minute later
+
+
+@pytest.mark.parametrize(
+    ("status", "pairs", "seconds"),
+    [
+        (503, (), 0.0),
+        (503, ((b"Retry-After", b"120"),), 120.0),
+        (503, ((b"Retry-After", b" 7 "),), 7.0),
+        (503, ((b"Retry-After", b"0"),), 0.0),
+        (503, ((b"Retry-After", b"-5"),), 0.0),
+        (503, ((b"Retry-After", b"1.5"),), 0.0),
+        (503, ((b"Retry-After", b"soon"),), 0.0),
+        (503, ((b"Retry-After", b"9" * 400),), 0.0),
+        (503, ((b"Retry-After", b"Sun, 06 Nov 99999 08:50:07 GMT"),), 0.0),
+        (503, ((b"Retry-After", b"\xff\xfe"),), 0.0),
+        (503, ((b"Retry-After", THEN),), 30.0),
+        (503, ((b"Retry-After", b"Sunday, 06-Nov-94 08:50:07 GMT"),), 30.0),
+        (503, ((b"Retry-After", b"Sun Nov  6 08:50:07 1994"),), 30.0),
+        (503, ((b"Retry-After", THEN), (b"Date", b"Sun, 06 Nov 1994 08:50:00 GMT")), 7.0),
+        (503, ((b"Retry-After", THEN), (b"Date", b"rubbish")), 30.0),
+        (503, ((b"Retry-After", b"Sun, 06 Nov 1994 08:49:00 GMT"),), 0.0),
+        (429, ((b"RateLimit-Reset", b"42"),), 42.0),
+        (429, ((b"RateLimit-Reset", b"42"), (b"Retry-After", b"50")), 50.0),
+        (429, ((b"RateLimit-Reset", b"42"), (b"Retry-After", b"5")), 42.0),
+        (429, ((b"RateLimit-Reset", b"2024-01-01"),), 0.0),
+        (429, ((b"RateLimit", b'"default";r=0;t=30'),), 30.0),
+        (429, ((b"RateLimit", b'"burst";r=5;t=2, "day";r=0;t=600'),), 600.0),
+        (429, ((b"RateLimit", b'"day";t=600; r=0'),), 600.0),
+        (429, ((b"RateLimit", b'"default";r=10;t=30'),), 0.0),
+        (429, ((b"RateLimit", b'"a";r=0;t=3'), (b"RateLimit", b'"b";r=0;t=9')), 9.0),
+        (503, ((b"RateLimit-Reset", b"42"),), 0.0),
+        (200, ((b"RateLimit", b'"default";r=0;t=30'),), 0.0),
+    ],
+)
+def test_what_the_upstream_asks_for(status, pairs, seconds):
+    assert asked(Response(status, fields(*pairs)), WALL) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("value", "believed", "number"),
+    [(b"2", True, 2), (b"99", True, 99), (b"100", True, 0), (b"1", True, 0), (b"x", True, 0), (b"2", False, 0)],
+)
+def test_which_try_it_is(value, believed, number):
+    found = fields((b"X-Sidewinder-Attempt", value))
+    assert came(found, believed) == number
+    assert (ATTEMPT in found) is bool(number)

@@ -24,10 +24,12 @@ TO_SERVER = [
     stream.Want(("service/a",)),
     stream.Ack(1, "s"),
     stream.Nack(nack=1, state="s", resource="route/a", field="rules", why="because"),
-    stream.Seen({"v1": 5}),
+    stream.Seen({"v1": (stream.Ejected(endpoint="10.0.0.1:80", state="open", since=1.0, until=2.0),)}),
     stream.Released(1),
     stream.Trusts(("0123456789abcdef",), renewed=True),
     stream.Stale(("keys/idp",)),
+    stream.Drained(drained=0.5, leaving=2.0, retired=1.0, requests=3, upgraded=1, cut_requests=1),
+    stream.Health({"shop/web:80 u 10.0.0.1 8080": False, "shop/web:80 v 10.0.0.2 8080": None}),
     stream.Ping(1),
     stream.Pong(1),
 ]

@@ -187,3 +187,24 @@ def test_failed_once() -> None:
     attempt.fail(CONNECT, "connect_refused", "no")
     assert receiver.told == ["failure connect connect_refused"]
     assert up.endpoint.active == 0
+
+
+@pytest.mark.parametrize(
+    ("ready", "healthy", "ejected", "usable"),
+    [
+        pytest.param(True, True, False, True, id="well"),
+        pytest.param(False, True, False, False, id="not-ready"),
+        pytest.param(True, False, False, False, id="its checks fail"),
+        pytest.param(True, True, True, False, id="ejected"),
+    ],
+)
+def test_an_endpoint_is_used_if_nothing_speaks_against_it(
+    ready: bool, healthy: bool, ejected: bool, usable: bool
+) -> None:
+    async def main() -> None:
+        one = endpoint(1)
+        one.ejected = ejected
+        one.update(EndpointSpec(uid="one", address="127.0.0.1", port=1, ready=ready, healthy=healthy))
+        assert one.usable is usable
+
+    run(main)

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.fields import fields
-from sidewinder_sidecar.upstream.http1 import MOST_INFORMATIONAL
+from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.upstream.endpoint import Attempt
+from sidewinder_sidecar.upstream.http1 import MOST_INFORMATIONAL, Connection
 from tests.support.http1 import Receiver, Up, request
+from tests.support.transport import FakeTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: 1\r\n\r\n"
@@ -306,6 +309,38 @@ def test_an_idle_connection_is_closed_before_the_upstream_would() -> None:
     up.proxy.clock.advance(4.1)
     assert up.transport.closing
     assert up.connection.idle_seconds == 1.0
+
+
+def test_an_old_connection_takes_no_further_request() -> None:
+    up = Up(Limits(upstream_age_seconds=100, upstream_idle_seconds=50))
+    receiver = Receiver()
+    connection = Connection(up.endpoint, Attempt(up.endpoint, request(), receiver, b"GET / HTTP/1.1\r\n\r\n"))
+    up.endpoint.idle.clear()
+    up.endpoint.active += 1
+    transport = FakeTransport(connection)
+    connection.connection_made(transport)
+    for _ in range(4):
+        up.proxy.clock.advance(20)
+        connection.data_received(OK)
+        assert up.endpoint.idle == [connection]
+        up.open()
+    up.proxy.clock.advance(40)  # it answers when it has grown old: that answer is whole, and the last
+    assert not transport.closing
+    connection.data_received(OK)
+    assert transport.closing
+    assert not up.endpoint.idle
+    assert receiver.told == WHOLE
+
+
+def test_one_that_rests_is_closed_when_it_grows_old() -> None:
+    up = Up(Limits(upstream_age_seconds=10, upstream_idle_seconds=50))
+    up.connection.ages_at = up.proxy.clock() + 10
+    up.connection.wake(up.connection.ages_at)
+    up.proxy.clock.advance(9.9)
+    assert up.endpoint.idle == [up.connection]
+    up.proxy.clock.advance(0.2)
+    assert up.transport.closing
+    assert not up.endpoint.idle
 
 
 def tunnelled() -> tuple[Up, object, Receiver]:

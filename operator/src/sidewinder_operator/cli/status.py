@@ -93,6 +93,7 @@ def picture(up: Up) -> dict[str, Any]:
         "authority": up.rotation.told(),
         "services": _services(up),
         "objects": objects,
+        "drains": up.drains.told(),
         "problems": [msgspec.to_builtins(problem) for problem in up.problems],
         "sentences": [sentence(problem) for problem in up.problems],
     }

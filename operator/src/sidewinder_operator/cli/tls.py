@@ -16,15 +16,12 @@ from typing import Any, Protocol
 import msgspec
 from rich.table import Table
 
-from sidewinder_operator.cli import status
+from sidewinder_operator.cli import doors, status
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.kubectl import Refused, Unreachable
-from sidewinder_operator.inject.containers import PROXY
 from sidewinder_operator.inject.options import ADMIN
 
-ANSWER_SECONDS = 5.0
 NAMED = 20  # addresses that are looked up: kubectl takes 50 ms each
-LARGEST_ANSWER = 1 << 20  # a table of 1 000 callers is 200 KB
 PAGE = "/callers"
 
 
@@ -96,7 +93,7 @@ def in_cluster(api: Api, namespace: str, service: str) -> Seen:
     for pod in pods:
         name = pod["metadata"]["name"]
         try:
-            pages[name] = _page(api.ask(namespace, name, ADMIN, PAGE)) if _proxied(pod) else "it has no proxy"
+            pages[name] = _page(api.ask(namespace, name, ADMIN, PAGE)) if doors.is_proxied(pod) else "it has no proxy"
         except (Refused, Unreachable) as why:
             pages[name] = str(why)
     return _named(api, _seen(f"{namespace}/{service}", pages))
@@ -114,7 +111,7 @@ def in_up(state: Path, namespace: str, service: str) -> Seen:
     for proxy in told["proxies"]:
         if proxy["id"] in members:
             try:
-                pages[proxy["name"]] = _page(_ask(proxy["ports"]["admin"]))
+                pages[proxy["name"]] = _page(doors.ask(proxy["ports"]["admin"], PAGE))
             except (OSError, http.client.HTTPException, ValueError) as why:
                 pages[proxy["name"]] = str(why) or type(why).__name__
     return _seen(f"{namespace}/{service}", pages)
@@ -137,26 +134,7 @@ def _named(api: Api, seen: Seen) -> Seen:
 
 
 def _selected(pod: Any, selector: dict[str, str]) -> bool:
-    if pod["status"].get("phase") in ("Succeeded", "Failed"):
-        return False
-    return selector.items() <= (pod["metadata"].get("labels") or {}).items()
-
-
-def _proxied(pod: Any) -> bool:
-    return any(each["name"] == PROXY for each in pod["spec"].get("initContainers") or ())
-
-
-def _ask(port: int) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-    try:
-        connection.request("GET", PAGE)
-        answer = connection.getresponse()
-        body = answer.read(LARGEST_ANSWER)
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise OSError(0, f"{PAGE} is answered with {answer.status}")
-    return json.loads(body)
+    return doors.is_running(pod) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
 
 
 def _page(told: Any) -> _Page | str:

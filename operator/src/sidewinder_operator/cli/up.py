@@ -29,6 +29,7 @@ from sidewinder_operator.compile import keys, last_good
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.last_good import LastGood
 from sidewinder_operator.discovery.acks import Acks
+from sidewinder_operator.discovery.drains import Drains
 from sidewinder_operator.discovery.server import Discovery
 from sidewinder_operator.discovery.session import Session
 from sidewinder_operator.discovery.store import Store
@@ -138,6 +139,7 @@ class Up:
             options=self.options,
             debounce=DEBOUNCE,
         )
+        self.acks.care(self.reconciler.ring)
         self.round: Round | None = None
         self.problems: tuple[Problem, ...] = ()
         self._written = b""
@@ -147,8 +149,14 @@ class Up:
         self.ports = Ports(ADDRESS)
         self._nursery = Nursery(folder)
         self.sockets = Sockets(folder)
+        self.drains = Drains(lambda workload: workload.removeprefix("LocalProcess/"), say=self._on_drained)
         self.discovery = Discovery(
-            self.store, self.acks, self.sockets.name, rejected=self._on_rejection, doubted=self._on_doubt
+            self.store,
+            self.acks,
+            self.sockets.name,
+            rejected=self._on_rejection,
+            doubted=self._on_doubt,
+            drained=self.drains.tell,
         )
         self._telling = _telling(asked)
         self.replicas = Replicas(self._surroundings())
@@ -264,7 +272,7 @@ class Up:
         """The files as they last kept still, and the processes as they are."""
         cluster, problems = self._loaded
         cluster = msgspec.structs.replace(cluster, keys=self.issuers.fetched())
-        running = Running(replicas=self.replicas.running(), ways_in=(self.way_in,))
+        running = Running(replicas=self.replicas.running(), ways_in=(self.way_in,), verdicts=self.acks.health())
         wrecks = remains(self.manifests)
         return Collected(cluster=cluster, problems=tuple(problems), wrecks=wrecks, running=running)
 
@@ -343,6 +351,9 @@ class Up:
         for name, rejection in session.rejections.items():
             where = f"{rejection.resource or name}{': ' if rejection.field else ''}{rejection.field}"
             self.voice.warn(f"{workload} refuses {where}: {rejection.why}; what it had serves on")
+
+    def _on_drained(self, who: str, how: str, bad: bool) -> None:
+        self.voice.tell(f"{who} sidecar", "warning" if bad else "event", how)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from sidewinder_operator.compile import in_front, keys, mtls
+from sidewinder_operator.compile import in_front, keys, mtls, probers
 from sidewinder_operator.compile.attachment import World, attach
 from sidewinder_operator.compile.conflicts import conflicts
 from sidewinder_operator.compile.identities import Identities
@@ -46,6 +46,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     pods: tuple[PodReplica, ...] = ()
     ways_in: tuple[WayIn, ...] = ()
+    verdicts: probers.Verdicts = {}  # what proxies have found out of the endpoints that they check
 
 
 class Compiled(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ def compile_cluster(
     )
     told = tuple(sorted(problems, key=_order))
     return Compiled(
-        mesh=mesh,
+        mesh=probers.probed(mesh, running.verdicts),
         problems=told,
         last_good=remember(healed, previous, _faulty(told)),
         stale=stale,

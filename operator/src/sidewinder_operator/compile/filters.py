@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from sidewinder_operator.compile import cors
+from sidewinder_operator.resources import share
 from sidewinder_operator.resources.constraints import snake
 from sidewinder_operator.resources.cors import CorsFilter
+from sidewinder_operator.resources.fault import Fault as WrittenFault
+from sidewinder_operator.resources.fault import FaultAbort, FaultDelay, moment
 from sidewinder_operator.resources.filters import FILTERS, Filter, HeaderField, PathModifier
 from sidewinder_operator.resources.filters import DirectResponse as WrittenResponse
 from sidewinder_operator.resources.filters import HeaderModifier as WrittenModifier
 from sidewinder_operator.resources.filters import RequestRedirect as WrittenRedirect
 from sidewinder_operator.resources.filters import URLRewrite as WrittenRewrite
+from sidewinder_operator.resources.mirror import RequestMirror
+from sidewinder_operator.resources.quantity import seconds
 from sidewinder_sidecar.snapshot.filters import (
+    Abort,
     Cors,
+    Delay,
     DirectResponse,
+    Fault,
     FieldValue,
     FilterSpec,
     FullPath,
+    Mirror,
     PathReplacement,
     PrefixReplacement,
     Redirect,
@@ -32,15 +41,23 @@ from sidewinder_sidecar.snapshot.filters import (
 ANSWERS = frozenset({"RequestRedirect", "DirectResponse"})
 
 
-def filters(written: Iterable[Filter]) -> tuple[FilterSpec, ...]:
-    """The filters in the order written. One whose payload is missing was told by the reader and does nothing here."""
-    return tuple(_filters(written))
+# The backend's name that a mirror means, "" if there is none; the field of the reference is told with it.
+Resolve: TypeAlias = Callable[[RequestMirror, str], str]
 
 
-def _filters(written: Iterable[Filter]) -> Iterator[FilterSpec]:
-    for each in written:
+def filters(written: Iterable[Filter], resolve: Resolve) -> tuple[FilterSpec, ...]:
+    """The filters in the order written. One whose payload is missing was told by the reader and does nothing here, like
+    a mirror whose backend is not there, which `resolve` tells."""
+    return tuple(_filters(written, resolve))
+
+
+def _filters(written: Iterable[Filter], resolve: Resolve) -> Iterator[FilterSpec]:
+    for number, each in enumerate(written):
         payload = getattr(each, _PAYLOADS[each.type])
-        if payload is not None:
+        if isinstance(payload, RequestMirror):
+            if name := resolve(payload, f"filters[{number}].requestMirror.backendRef"):
+                yield _mirror(payload, name)
+        elif payload is not None:
             yield _VERBS[each.type](payload)
 
 
@@ -74,6 +91,30 @@ def _cors(written: CorsFilter) -> FilterSpec:
     return Cors(cors.spec(cors.meant(written), ""))
 
 
+def _mirror(written: RequestMirror, backend: str) -> FilterSpec:
+    numerator, denominator = share.of(written.percent, written.fraction)
+    return Mirror(backend=backend, numerator=numerator, denominator=denominator, compare=written.compare)
+
+
+def _fault(written: WrittenFault) -> FilterSpec:
+    return Fault(
+        delay=_delay(written.delay) if written.delay is not None else None,
+        abort=_abort(written.abort) if written.abort is not None else None,
+        headers=written.headers == "Allow",
+        expires=(moment(written.expires) or 0.0) if written.expires is not None else 0.0,
+    )
+
+
+def _delay(written: FaultDelay) -> Delay:
+    numerator, denominator = share.of(written.percent, written.fraction)
+    return Delay(seconds=seconds(written.duration), numerator=numerator, denominator=denominator)
+
+
+def _abort(written: FaultAbort) -> Abort:
+    numerator, denominator = share.of(written.percent, written.fraction)
+    return Abort(status=written.status_code or 0, numerator=numerator, denominator=denominator)
+
+
 def _fields(written: Iterable[HeaderField]) -> tuple[FieldValue, ...]:
     return tuple(
         FieldValue(field.name, field.value_template, template=True)
@@ -98,6 +139,7 @@ _VERBS: Mapping[str, Callable[[Any], FilterSpec]] = {
     "URLRewrite": _rewrite,
     "DirectResponse": _direct,
     "CORS": _cors,
+    "Fault": _fault,
 }
 _REPLACEMENTS: Mapping[str, tuple[Callable[[str], PathReplacement], str]] = {
     "ReplaceFullPath": (FullPath, "replace_full_path"),

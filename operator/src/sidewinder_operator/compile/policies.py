@@ -118,6 +118,8 @@ def _made(place: Place, attachments: Attachments, ranks: Mapping[Reference, int]
     authentication = merging.replaced("authentication")
     authorization = merging.added("authorization")
     redact = merging.added("redact")
+    adaptive = merging.replaced("adaptiveConcurrency")
+    sizes = merging.added("sizeLimits")
     closed = [
         f"{_owner(each)}/{name}"
         for name, found in (
@@ -128,7 +130,7 @@ def _made(place: Place, attachments: Attachments, ranks: Mapping[Reference, int]
         for each in found
         if each.closed
     ]
-    sources = (*mesh_mtls, *own_mtls, *cors, *authentication, *authorization, *redact)
+    sources = (*mesh_mtls, *own_mtls, *cors, *authentication, *authorization, *redact, *adaptive, *sizes)
     return MeshPolicy(
         name=place.name,
         closed=tuple(sorted(set(closed))),
@@ -137,6 +139,8 @@ def _made(place: Place, attachments: Attachments, ranks: Mapping[Reference, int]
         authentication=_open(authentication),
         authorization=_open(authorization),
         redact=tuple(each.value for each in redact),
+        adaptive_concurrency=_open(adaptive),
+        size_limits=_open(sizes),
         origins=tuple(sorted({each.origin for each in sources})),
     )
 

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sidewinder_operator.compile import authentication, authorization, cors, mtls, redact
+from sidewinder_operator.compile import (
+    adaptive_concurrency,
+    authentication,
+    authorization,
+    cors,
+    mtls,
+    redact,
+    size_limits,
+)
 from sidewinder_operator.mesh.policies import MeshPolicy
 from sidewinder_sidecar.snapshot import Resource
 from sidewinder_sidecar.snapshot.policies import PolicySpec
@@ -24,6 +32,10 @@ def policy(meant: MeshPolicy) -> PolicySpec:
         authentication=tuple(authentication.spec(held.section, held.policy) for held in meant.authentication),
         authorization=tuple(authorization.spec(held.section, held.policy) for held in meant.authorization),
         redact=redact.spec(meant.redact),
+        adaptive_concurrency=tuple(
+            adaptive_concurrency.spec(held.section, held.policy) for held in meant.adaptive_concurrency
+        ),
+        size_limits=size_limits.spec(meant.size_limits),
     )
 
 

@@ -16,9 +16,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from sidewinder_operator.compile import policy_specs, specs
+from sidewinder_operator.compile import health_check, policy_specs, specs
 from sidewinder_operator.compile.directory import Directory
 from sidewinder_operator.mesh import Mesh
+from sidewinder_operator.mesh.health_check import MeshCheck
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.policies import MeshPolicy
 from sidewinder_operator.mesh.services import MeshPort, MeshService
@@ -54,6 +55,7 @@ class View(msgspec.Struct, frozen=True):
     domain: str = ""
 
 
+CHECKS = "checks/self"
 ELSEWHERE = View("")  # where no Service is at home and nobody has written routes: how strangers see one
 _Key: TypeAlias = tuple[object, ...]
 
@@ -123,13 +125,14 @@ class Projector:
     # ── layers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _own(self, identity: str) -> Layer:
-        """What is this proxy's alone: its name, its listeners, and the application behind it."""
+        """What is this proxy's alone: its name, its listeners, the application behind it, and what it checks."""
         key = ("own", identity)
         if (layer := self._layers.get(key)) is not None:
             return layer
         noun = self._mesh.gateways.get(identity) or self._mesh.workloads[identity]
         policies = tuple(self._policies[name] for name in _policies_of(noun))
-        inputs = (noun, policies, self._mesh.cluster_domain, self._mesh.trace_percent, self._mesh.outbound)
+        checks = self._mesh.checks.get(identity, ())
+        inputs = (noun, policies, checks, self._mesh.cluster_domain, self._mesh.trace_percent, self._mesh.outbound)
         part = self._parts_before.get(key)
         if part is not None and part.inputs == inputs:
             self._parts[key] = part
@@ -139,6 +142,8 @@ class Projector:
         resources = {name: _encode(name, spec, origins) for name, spec in made.items()}
         for policy in policies:
             resources.update(self._policy(policy))
+        if checks:
+            resources[CHECKS] = self._checks(checks)
         self._parts[key] = _Part(inputs, resources["proxy/self"])
         return self._layer(key, resources)
 
@@ -149,6 +154,12 @@ class Projector:
         for each, spec in policy_specs.named(policy):
             found[each] = self._made(each, (), (spec,), _itself(spec), ())
         return found
+
+    def _checks(self, checks: tuple[MeshCheck, ...]) -> Encoded:
+        """It comes from many objects, so it stands and falls with none of them."""
+        raw = encode(health_check.spec(checks))
+        sources = {origin.reference for check in checks for origin in check.origins}
+        return Encoded(CHECKS, version(raw), raw, None, tuple(sorted(sources)))
 
     def _whole(self, view: View) -> Layer:
         """Everything, as seen from there."""
@@ -214,8 +225,8 @@ class Projector:
         if resource in seen:
             return
         route = self._mesh.routes[name]
-        seen[resource] = self._made(resource, (), (route,), lambda: specs.route(route), (route.origin,))
-        for backend in sorted({d.backend for rule in route.rules for d in rule.destinations if d.backend}):
+        seen[resource] = self._made(resource, (), (route,), lambda: specs.route(route), route.origins())
+        for backend in route.backends():
             self._add_backend(seen, backend)
 
     def _add_backend(self, seen: Resources, name: str) -> None:

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sidewinder_operator.compile.filters import ANSWERS, filters
+from sidewinder_operator.compile import size_limits
+from sidewinder_operator.compile.filters import ANSWERS, Resolve, filters
 from sidewinder_operator.compile.matches import match
 from sidewinder_operator.compile.sections import Attachments, Row, route_chain
 from sidewinder_operator.compile.seniority import origin, seniority
@@ -20,6 +21,7 @@ from sidewinder_operator.mesh.routes import MeshDestination, MeshRoute, MeshRule
 from sidewinder_operator.mesh.services import MeshBackend, MeshPort, MeshService
 from sidewinder_operator.problems import Problem, Reference
 from sidewinder_operator.resources import Cluster
+from sidewinder_operator.resources.mirror import MirrorRef, RequestMirror
 from sidewinder_operator.resources.quantity import seconds
 from sidewinder_operator.resources.route import ApiRoute, BackendRef, ParentRef, Retry, RouteRule, Stickiness
 from sidewinder_sidecar.snapshot.routes import CookieStickiness, HeaderStickiness, RetrySpec
@@ -112,13 +114,15 @@ def _route(world: Routing, route: ApiRoute, name: str) -> MeshRoute:
 def _rule(world: Routing, route: ApiRoute, source: Origin, index: int, rule: RouteRule) -> MeshRule:
     where = f"spec.rules[{index}]"
     variant = _variant(world, route, source, rule)
+    sizes = size_limits.on_rule(world.attachments, route.namespace, route.name, rule.name)
+    mirrored = _mirrors(world, route, where, variant)
     if not rule.backend_refs and not any(each.type in ANSWERS for each in rule.filters):
         why = "without backendRefs, or a filter that answers, every request is answered 500"
         _tell(world, route, f"{where}.backendRefs", "NoBackends", why, "Warning")
     return MeshRule(
         name=rule.name,
         matches=tuple(match(each) for each in rule.matches),
-        filters=filters(rule.filters),
+        filters=(*sizes.filters, *filters(rule.filters, mirrored)),
         destinations=tuple(
             _destination(world, route, ref, f"{where}.backendRefs[{place}]", variant)
             for place, ref in enumerate(rule.backend_refs)
@@ -127,6 +131,7 @@ def _rule(world: Routing, route: ApiRoute, source: Origin, index: int, rule: Rou
         request_timeout=_limit(rule.timeouts.request) if rule.timeouts else None,
         backend_timeout=_limit(rule.timeouts.backend_request) if rule.timeouts else None,
         retry=_retry(rule.retry),
+        origins=sizes.origins,
     )
 
 
@@ -144,23 +149,48 @@ def _variant(world: Routing, route: ApiRoute, source: Origin, rule: RouteRule) -
 def _destination(
     world: Routing, route: ApiRoute, ref: BackendRef, where: str, variant: Variant | None
 ) -> MeshDestination:
+    own = filters(ref.filters, _mirrors(world, route, where, variant))
+    found = _resolved(world, route, ref, variant)
+    if isinstance(found, str):
+        return MeshDestination(backend=found, weight=ref.weight, filters=own)
+    field, why = found
+    _tell(world, route, f"{where}.{field}", "BackendNotFound", f"{why}: its share is answered 500")
+    return MeshDestination(weight=ref.weight, filters=own, invalid=why)
+
+
+def _mirrors(world: Routing, route: ApiRoute, where: str, variant: Variant | None) -> Resolve:
+    """Finds the backends of mirrors below `where`. A mirror without one is left out: the requests themselves go on."""
+
+    def resolve(mirror: RequestMirror, field: str) -> str:
+        found = _resolved(world, route, mirror.backend_ref, variant)
+        if isinstance(found, str):
+            return found
+        wrong, why = found
+        _tell(world, route, f"{where}.{field}.{wrong}", "BackendNotFound", f"{why}: nothing is mirrored")
+        return ""
+
+    return resolve
+
+
+def _resolved(
+    world: Routing, route: ApiRoute, ref: BackendRef | MirrorRef, variant: Variant | None
+) -> str | tuple[str, str]:
+    """The backend's name, or which field is wrong and why."""
     key = f"{ref.namespace or route.namespace}/{ref.name}"
     service = world.services.get(key)
     port = world.ports.get(f"{key}:{ref.port}")
     if service is None or port is None or service.external:
-        field, why = _unresolved(world, key, service, ref)
-        _tell(world, route, f"{where}.{field}", "BackendNotFound", f"{why}: its share is answered 500")
-        return MeshDestination(weight=ref.weight, filters=filters(ref.filters), invalid=why)
+        return _unresolved(world, key, service, ref.port)
     name = port.name + (variant.suffix if variant is not None else "")
     if variant is not None and name not in world.backends:
         world.backends[name] = backend(world.attachments, world.rows, service, port, variant)
-    return MeshDestination(backend=name, weight=ref.weight, filters=filters(ref.filters))
+    return name
 
 
-def _unresolved(world: Routing, key: str, service: MeshService | None, ref: BackendRef) -> tuple[str, str]:
-    """Which field of a backendRef is wrong, and why."""
+def _unresolved(world: Routing, key: str, service: MeshService | None, number: int) -> tuple[str, str]:
+    """Which field of a reference is wrong, and why."""
     if service is not None and not service.external:
-        return "port", f"Service {key} has no port {ref.port}, {_ports(service)}"
+        return "port", f"Service {key} has no port {number}, {_ports(service)}"
     namespace, _, name = key.partition("/")
     if (namespace, name) in world.cluster.services:
         return "name", f"Service {key} is of type ExternalName: a route sends only to what the mesh holds"

@@ -45,6 +45,7 @@ def services(
 ) -> dict[str, MeshService]:
     """All Services that have a port of ours to call, by "<namespace>/<name>", still without routes."""
     slices = _by_service(cluster, problems)
+    asked = _asked(cluster)
     found = {}
     for key, service in cluster.services.items():
         source = origin(service, service.reference in stale)
@@ -57,7 +58,9 @@ def services(
         found["/".join(key)] = MeshService(
             namespace=key[0],
             name=key[1],
-            ports=tuple(_port(service, port, members, own_slices, identities) for port in _served(service, problems)),
+            ports=tuple(
+                _port(service, port, members, own_slices, identities, asked) for port in _served(service, problems)
+            ),
             addresses=addresses,
             headless=service.spec.cluster_ip == HEADLESS,
             origin=source,
@@ -135,10 +138,11 @@ def _port(
     members: Iterable[MeshWorkload],
     slices: Iterable[EndpointSlice],
     identities: Identities,
+    asked: frozenset[str],
 ) -> MeshPort:
     found: dict[tuple[str, str, int], MeshEndpoint] = {}
     for endpoint in (
-        *_sliced(service, port, _of_family(service, slices), _leaving(members), identities),
+        *_sliced(service, port, _of_family(service, slices), _leaving(members), identities, _labels(members, asked)),
         *_selected(service, port, members, identities),
     ):
         key = endpoint.uid, endpoint.address, endpoint.port
@@ -165,6 +169,23 @@ def _of_family(service: Service, slices: Iterable[EndpointSlice]) -> Iterable[En
 def _leaving(members: Iterable[MeshWorkload]) -> frozenset[str]:
     """Pods that are being deleted: known before their slices say it."""
     return frozenset(workload.uid for workload in members if workload.terminating)
+
+
+def _asked(cluster: Cluster) -> frozenset[str]:
+    """The labels by which subsets are told apart: of all that pods have, only these are worth sending everywhere."""
+    sections = (policy.spec.load_balancing for policy in cluster.policies.values())
+    return frozenset(label.name for section in sections if section is not None for label in section.subset)
+
+
+def _labels(members: Iterable[MeshWorkload], asked: frozenset[str]) -> Mapping[str, dict[str, str]]:
+    """What slices do not tell of their pods, by uid."""
+    if not asked:
+        return {}
+    return {
+        workload.uid: {name: workload.labels[name] for name in sorted(asked) if name in workload.labels}
+        for workload in members
+        if workload.kind == POD
+    }
 
 
 def _selected(
@@ -196,6 +217,7 @@ def _sliced(
     slices: Iterable[EndpointSlice],
     leaving: Container[str],
     identities: Identities,
+    labels: Mapping[str, dict[str, str]],
 ) -> Iterator[MeshEndpoint]:
     """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count."""
     any_ready = service.spec.publish_not_ready_addresses
@@ -217,6 +239,7 @@ def _sliced(
                     port=number,
                     zone=endpoint.zone,
                     ready=stays and (any_ready or told.ready is not False),
+                    labels=labels.get(uid, {}),
                     identity=identities.at(uid, address, number),
                 )
 

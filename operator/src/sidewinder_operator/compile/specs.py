@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from sidewinder_operator.compile import circuit_breaker, concurrency
 from sidewinder_operator.compile.in_front import MOST_HOPS
 from sidewinder_operator.mesh import Mesh
-from sidewinder_operator.mesh.load_balancing import Algorithm, MeshLoadBalancing
+from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
 from sidewinder_operator.mesh.routes import MeshRoute
@@ -20,16 +19,13 @@ from sidewinder_sidecar.snapshot.routes import RouteSpec, RuleSpec, WeightedBack
 from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import (
     BackendSpec,
-    Balancing,
     BudgetSpec,
     EndpointSpec,
     EndpointsSpec,
     LeastRequest,
-    RoundRobin,
 )
 
-_BALANCING: Mapping[Algorithm, Balancing] = {"RoundRobin": RoundRobin(), "LeastRequest": LeastRequest()}
-_DEFAULT_BALANCING = LeastRequest()  # BackendSpec's own default, so that an absent section changes no byte
+_DEFAULT_BALANCING = MeshLoadBalancing(balancing=LeastRequest())  # BackendSpec's own, so that no byte is changed
 _DEFAULT_BUDGET = BudgetSpec()
 
 
@@ -70,17 +66,19 @@ def route(mesh_route: MeshRoute) -> RouteSpec:
 
 def backend(mesh_backend: MeshBackend) -> BackendSpec:
     """A backend as sent."""
+    chosen = mesh_backend.load_balancing or _DEFAULT_BALANCING
     return BackendSpec(
         name=mesh_backend.name,
         endpoints=mesh_backend.endpoints,
         service=mesh_backend.service,
-        balancing=_balancing(mesh_backend.load_balancing),
+        balancing=chosen.balancing,
+        slow_start=chosen.slow_start,
+        subset=chosen.subset,
+        locality=chosen.locality,
         budget=_budget(mesh_backend.retry_constraint),
+        breaker=circuit_breaker.spec(mesh_backend.circuit_breaker),
+        concurrency=concurrency.spec(mesh_backend.concurrency),
     )
-
-
-def _balancing(section: MeshLoadBalancing | None) -> Balancing:
-    return _BALANCING[section.algorithm] if section is not None else _DEFAULT_BALANCING
 
 
 def _budget(section: MeshRetryConstraint | None) -> BudgetSpec:
@@ -129,6 +127,7 @@ def endpoints(port: MeshPort) -> EndpointsSpec:
                 port=e.port,
                 zone=e.zone,
                 ready=e.ready,
+                healthy=e.healthy,
                 labels=e.labels,
                 identity=e.identity,
             )
@@ -149,6 +148,7 @@ def proxy(mesh: Mesh, workload: MeshWorkload) -> ProxySpec:
         namespace=workload.namespace,
         service=workload.service or workload.name,
         labels=workload.labels,
+        zone=workload.zone,
         cluster_domain=mesh.cluster_domain,
         trust_domain=mesh.cluster_domain,
         trace_percent=mesh.trace_percent,

@@ -72,7 +72,7 @@ def refusal(targets: Targets, row: Row, scope: Scope) -> Fault | None:
         return None
     if scope.kind == "Service":
         return _on_service(row, targets.cluster.services[scope.namespace, scope.name])
-    if scope.kind != "ApiRoute":
+    if scope.kind != "ApiRoute" or row.written.ROUTED:
         return None
     return _on_route(row, scope, targets.cluster.routes[scope.namespace, scope.name])
 

@@ -17,6 +17,7 @@ import msgspec
 from sidewinder_operator.discovery.session import Rejection, same
 from sidewinder_operator.discovery.store import Store
 from sidewinder_operator.problems import Reference
+from sidewinder_sidecar.snapshot import stream
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +33,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class Having(msgspec.Struct, frozen=True, kw_only=True):
     """What one workload's sidecar has told. `epoch`: its own count of its connections. `build`: its version. `wants`:
     what it asked for beyond what everybody in its namespace gets. `trusts`, `renewed`: as in `stream.Trusts`. `until`:
-    when the certificate that it came with ends, in seconds since 1970; 0: it came with none."""
+    when the certificate that it came with ends, in seconds since 1970; 0: it came with none. `health`: what it has
+    found out of the endpoints that it checks. `ejected`: which endpoints it leaves alone, by backend."""
 
     epoch: int = 0
     versions: Mapping[str, str] = {}
@@ -42,6 +44,8 @@ class Having(msgspec.Struct, frozen=True, kw_only=True):
     trusts: tuple[str, ...] = ()
     renewed: bool = False
     until: int = 0
+    health: Mapping[str, bool] = {}
+    ejected: Mapping[str, tuple[stream.Ejected, ...]] = {}
 
     def equals(self, other: Having) -> bool:
         """Whether it says the same; of equal versions mostly without looking inside."""
@@ -54,7 +58,12 @@ class Having(msgspec.Struct, frozen=True, kw_only=True):
             and self.trusts == other.trusts
             and self.renewed == other.renewed
             and self.until == other.until
+            and same(self.health, other.health)
+            and same(self.ejected, other.ejected)
         )
+
+
+_NOTHING = Having()
 
 
 class Acks:
@@ -69,11 +78,16 @@ class Acks:
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._watching: list[Callable[[], None]] = []
         self._listening: list[Callable[[str], None]] = []
+        self._caring: list[Callable[[], None]] = []
         store.watch(self._on_published)
 
     def watch(self, wake: Callable[[], None]) -> None:
         """Calls `wake` after each answer and each publishing."""
         self._watching.append(wake)
+
+    def care(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` whenever `health` may be another."""
+        self._caring.append(wake)
 
     def listen(self, heard: Callable[[str], None]) -> Callable[[], None]:
         """Calls `heard` with each workload of which `own` has changed; returns how to stop."""
@@ -145,6 +159,7 @@ class Acks:
             theirs = self._peers[replica].get(workload)
             if theirs is not None and (found is None or theirs.epoch > found.epoch):
                 found = theirs
+        self._compare_health(workload, found)
         if found is None:
             last = self.having.pop(workload, None)
             if workload not in self._store.pictures:
@@ -156,6 +171,17 @@ class Acks:
         self.having[workload] = found
         if found is not self.own.get(workload):  # its picture is the same here as where its stream is
             self._store.adopt(workload, found.wants)
+
+    def _compare_health(self, workload: str, found: Having | None) -> None:
+        """Who has a stream no more says nothing."""
+        before = self.having.get(workload, _NOTHING).health
+        if not same(before, (found or _NOTHING).health):
+            for wake in self._caring:
+                wake()
+
+    def health(self) -> dict[str, Mapping[str, bool]]:
+        """Workload → what it says of the endpoints that it checks."""
+        return {workload: having.health for workload, having in self.having.items() if having.health}
 
     def _on_published(self) -> None:
         for workload in self.absent.keys() - self._store.pictures.keys():

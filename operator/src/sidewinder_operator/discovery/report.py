@@ -33,6 +33,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusts: tuple[str, ...] | None = None
     renewed: bool | None = None
     until: int | None = None
+    health: Mapping[str, bool] | None = None
+    ejected: Mapping[str, tuple[stream.Ejected, ...]] | None = None
     gone: str = ""
     synced: bool = False
     ping: int = 0
@@ -76,6 +78,8 @@ class Writing:
             trusts=having.trusts if having.trusts != last.trusts else None,
             renewed=having.renewed if having.renewed != last.renewed else None,
             until=having.until if having.until != last.until else None,
+            health=having.health if having.health != last.health else None,
+            ejected=having.ejected if having.ejected != last.ejected else None,
         )
         return _ENCODER.encode(told) + b"\n"
 
@@ -121,6 +125,8 @@ class Reading:
             trusts=line.trusts if line.trusts is not None else last.trusts,
             renewed=line.renewed if line.renewed is not None else last.renewed,
             until=line.until if line.until is not None else last.until,
+            health=line.health if line.health is not None else last.health,
+            ejected=line.ejected if line.ejected is not None else last.ejected,
         )
         self.pods[line.pod] = having
         return having

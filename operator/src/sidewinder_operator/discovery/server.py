@@ -101,6 +101,7 @@ class Discovery:
         newcomers: Newcomers | None = None,
         rejected: Callable[[str, Session], None] = lambda workload, session: None,
         doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
+        drained: Callable[[str, stream.Drained], None] = lambda workload, told: None,
     ) -> None:
         self._store = store
         self._acks = acks
@@ -110,6 +111,7 @@ class Discovery:
         self._drain_seconds = drain_seconds
         self._rebalance_seconds = rebalance_seconds
         self._rejected = rejected
+        self._drained = drained  # a client's last word: how its drain went
         self._doubted = doubted  # resources that a client takes for out of date, by name
         self.clients: dict[str, Client] = {}
         self.newcomers = newcomers or Newcomers()
@@ -211,6 +213,8 @@ class Discovery:
             async for line in Lines(request.content.iter_any()):
                 message = stream.to_server(line)
                 session.receive(message)
+                if isinstance(message, stream.Drained):
+                    self._drained(client.workload, message)
                 if isinstance(message, stream.Greeting):
                     self._on_hello(client)
                 self._told(client)
@@ -245,6 +249,8 @@ class Discovery:
             trusts=session.trusts.trusts,
             renewed=session.trusts.renewed,
             until=client.until,
+            health=session.health,
+            ejected=session.seen,
         )
         before = self._acks.own.get(client.workload)
         self._acks.tell(client.workload, having)

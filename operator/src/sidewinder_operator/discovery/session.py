@@ -12,20 +12,24 @@
 6. What the client wants beyond its picture is handed to `widen`: what is there comes as a new picture, what is not is
    told with a lifetime.
 7. Key sets that lack a key are handed to `doubted`: whoever fetches them decides whether it is time to.
+8. What the client finds out about endpoints (`health`) is kept as it tells it; `compile.probers` says what it counts.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from sidewinder_operator.discovery.store import Picture
 from sidewinder_sidecar import snapshot
-from sidewinder_sidecar.snapshot import stream
+from sidewinder_sidecar.snapshot import checks, stream
 
 UNKNOWN_SECONDS = 30.0  # how long a client need not ask again for what is not there
+# Of one client: what it was given, and as many again that were taken from it meanwhile.
+MOST_VERDICTS = 2 * checks.MOST_CHECKS
 MISSED_PINGS = 3  # unanswered ones after which a client counts as gone (`operator.md`)
 
 
@@ -47,9 +51,24 @@ class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[str, ...]
 
 
-def same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Equality; of what was acknowledged as it was sent, without looking inside."""
     return one is other or one == other
+
+
+def _learned(health: Mapping[str, bool], news: Mapping[str, bool | None]) -> Mapping[str, bool]:
+    """What is known of endpoints, with what is new. Raises stream.Malformed for more than any client was given."""
+    learned = {name: verdict for name, verdict in {**health, **news}.items() if verdict is not None}
+    if len(learned) > MOST_VERDICTS or any(len(name) > checks.LONGEST_KEY for name in news):
+        raise stream.Malformed(f"health: more than {MOST_VERDICTS} endpoints, or a name that is too long")
+    return learned
+
+
+def _bounded(seen: Mapping[str, tuple[stream.Ejected, ...]]) -> Mapping[str, tuple[stream.Ejected, ...]]:
+    """As it was told. Raises stream.Malformed for more than a client tells."""
+    if len(seen) > stream.MOST_EJECTED or sum(map(len, seen.values())) > stream.MOST_EJECTED:
+        raise stream.Malformed(f"seen: more than {stream.MOST_EJECTED} endpoints")
+    return seen
 
 
 class Session:
@@ -68,9 +87,10 @@ class Session:
         self.hello: stream.Hello | None = None
         self.has: Mapping[str, str] = {}  # acknowledged; before the first ack, what it said it has
         self.confirmed = False  # it has acknowledged `has` on this stream
-        self.seen: Mapping[str, object] = {}
+        self.seen: Mapping[str, tuple[stream.Ejected, ...]] = {}  # which endpoints it leaves alone, by backend
         self.released = 0
         self.trusts = stream.Trusts(())
+        self.health: Mapping[str, bool] = {}  # endpoint → well or not; never changed, but replaced
         # what it should have
         self.newest: Picture | None = None
         self.wanted: Picture | None = None  # what is being sent: `newest`, or the one before until rule 5 lets go
@@ -129,8 +149,10 @@ class Session:
             case stream.Stale(names):
                 if held := tuple(name for name in names if name in self.has):
                     self._doubted(held)
+            case stream.Health(news):
+                self.health = _learned(self.health, news)
             case stream.Seen(seen):
-                self.seen = seen
+                self.seen = _bounded(seen)
             case stream.Released(released):
                 self.released = released
             case stream.Ping(number):

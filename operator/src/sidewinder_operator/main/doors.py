@@ -53,6 +53,7 @@ class Doors:
             departures=departures,
             rejected=self._on_rejected,
             doubted=process.issuers.doubt,
+            drained=process.drains.tell,
         )
         self.rejections = 0
         application = self.discovery.application()

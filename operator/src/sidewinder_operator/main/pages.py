@@ -1,4 +1,4 @@
-"""The health port: `/livez`, `/readyz` and `/leadz` for the kubelet and for people, `/metrics` for Prometheus.
+"""The health port: `/livez`, `/readyz` and `/leadz` for the kubelet and people, `/drainz`, `/metrics` for Prometheus.
 
 Serving and leading are told apart: a replica that does not lead is as ready as one that does, and one that cannot reach
 the API server serves on what it knows.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from sidewinder_operator.compile import probers
 from sidewinder_operator.main.metrics import Family, by, one
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ def application(process: Process) -> web.Application:
     async def leads(_: web.Request) -> web.Response:
         return web.json_response({"leading": process.lease.leader(), "holder": process.lease.holder})
 
+    async def drains(_: web.Request) -> web.Response:
+        return web.json_response(process.drains.told())
+
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=process.metrics.text().encode(), headers={"Content-Type": METRICS_TYPE})
 
     found = web.Application()
-    for path, page in (("/livez", live), ("/readyz", ready), ("/leadz", leads), ("/metrics", metrics)):
+    pages = {"/livez": live, "/readyz": ready, "/leadz": leads, "/drainz": drains, "/metrics": metrics}
+    for path, page in pages.items():
         found.router.add_get(path, page)
     return found
 
@@ -83,10 +88,26 @@ def _serving(process: Process) -> tuple[Family, ...]:
     return (
         Family("turns_total", "counter", "Turns of the reconciler.", one(lambda: process.reconciler.rounds)),
         Family("problems", "gauge", "What is wrong with objects.", by("severity", process.problems)),
+        Family("unhealthy_endpoints", "gauge", "Endpoints unwell.", by("service", lambda: _unhealthy(process))),
+        Family("unchecked_endpoints", "gauge", "Nobody can check them.", by("service", lambda: _unchecked(process))),
         Family("pushes_total", "counter", "New pictures for proxies.", one(lambda: process.pushes)),
         Family("proxies_required", "gauge", "Proxies that run.", one(lambda: len(store.pictures))),
+        Family("drains_total", "counter", "Proxies that have ended in order.", one(lambda: process.drains.count)),
+        Family("drains_cut_total", "counter", "Requests they cut off.", one(lambda: process.drains.cut)),
         Family("proxies_behind", "gauge", "Proxies that lack something.", one(lambda: len(acks.behind()))),
     )
+
+
+def _unhealthy(process: Process) -> dict[str, float]:
+    """A Service's port → how many of its endpoints do not pass their health checks, where there are any."""
+    services = process.round.compiled.mesh.services.values() if process.round is not None else ()
+    counts = {port.name: sum(not each.healthy for each in port.endpoints) for of in services for port in of.ports}
+    return {name: float(count) for name, count in counts.items() if count}
+
+
+def _unchecked(process: Process) -> dict[str, float]:
+    found = probers.unchecked(process.round.compiled.mesh) if process.round is not None else {}
+    return {name: float(count) for name, count in found.items()}
 
 
 def _writing(process: Process) -> tuple[Family, ...]:

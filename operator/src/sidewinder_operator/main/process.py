@@ -25,10 +25,11 @@ from sidewinder_operator.compile import keys
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.conditions import statuses
 from sidewinder_operator.discovery.acks import Acks
+from sidewinder_operator.discovery.drains import Drains
 from sidewinder_operator.discovery.lag import Lag
 from sidewinder_operator.discovery.store import Store
 from sidewinder_operator.handlers.thread import Handlers
-from sidewinder_operator.main import pages
+from sidewinder_operator.main import ejections, pages
 from sidewinder_operator.main.authority import Authority
 from sidewinder_operator.main.census import Census
 from sidewinder_operator.main.doors import Doors, Unable
@@ -87,6 +88,8 @@ class Process:
         self.turns = self.metrics.histogram("turn_seconds", "Collecting, compiling and publishing, one turn.")
         lags = self.metrics.histogram("acknowledgement_seconds", "From a new picture to its acknowledgement.")
         self.lag = Lag(self.acks, lags.observe)
+        took = self.metrics.histogram("drain_seconds", "Drains of proxies, from SIGTERM to their end.")
+        self.drains = Drains(self._name, took.observe)
         self._lead(token, authority)
         self.issuers = Issuers(self.api, settings.namespace, self.lease.leader, self._on_change)
         self._let_in(options)
@@ -116,6 +119,7 @@ class Process:
             self.writer, self.handlers, self.revisions, self.lease.leader, lambda: self.reconciler.last_good
         )
         self.acks.watch(self.writer.ring)
+        self.acks.care(self.reconciler.ring)
 
     def _let_in(self, options: Options) -> None:
         """Who may come, to which door; and what the leader does for them."""
@@ -195,7 +199,7 @@ class Process:
 
     def _collect(self) -> Collected:
         known = self.known = self.watch.look()
-        running = Running(pods=known.pods)
+        running = Running(pods=known.pods, verdicts=self.acks.health())
         cluster = msgspec.structs.replace(known.cluster, keys=self.issuers.keys())
         return Collected(cluster=cluster, problems=known.problems, wrecks=known.wrecks, running=running)
 
@@ -213,8 +217,10 @@ class Process:
 
     def _told(self, sources: Collection[Reference]) -> Mapping[Reference, Told]:
         standings, unheard = self.acks.standings(sources), self.neighbours.peers.unheard()
+        ejected = ejections.by_policy(self.acks.having.values(), self.round)
         return {
-            source: Told(standing=standing, unheard=unheard, name=self._name) for source, standing in standings.items()
+            source: Told(standing=standing, unheard=unheard, name=self._name, ejected=ejected.get(source, ()))
+            for source, standing in standings.items()
         }
 
     def _is_unsure(self) -> bool:

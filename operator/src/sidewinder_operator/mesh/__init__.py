@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from sidewinder_operator.mesh.health_check import MeshCheck
 from sidewinder_operator.mesh.policies import MeshPolicy
 from sidewinder_operator.mesh.routes import MeshRoute
 from sidewinder_operator.mesh.services import MeshBackend, MeshService
@@ -21,7 +22,7 @@ Outbound = Literal["Allow", "Registry"]  # where pods may call: everywhere, or o
 
 class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """All of it: workloads and gateways by id, services and routes by "<namespace>/<name>", backends and policies by
-    their names."""
+    their names. `checks`: workload's id → what it looks after for everybody."""
 
     workloads: dict[str, MeshWorkload] = {}
     gateways: dict[str, MeshGateway] = {}
@@ -29,6 +30,7 @@ class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     backends: dict[str, MeshBackend] = {}
     routes: dict[str, MeshRoute] = {}
     policies: dict[str, MeshPolicy] = {}
+    checks: dict[str, tuple[MeshCheck, ...]] = {}
     cluster_domain: str = "cluster.local"
     trace_percent: float = 1.0
     outbound: Outbound = "Allow"

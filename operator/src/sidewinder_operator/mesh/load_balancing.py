@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-Algorithm = Literal["RoundRobin", "LeastRequest"]
+from sidewinder_sidecar.snapshot.upstreams import Balancing, LocalitySpec
 
 
 class MeshLoadBalancing(msgspec.Struct, frozen=True, kw_only=True):
-    """The algorithm; where no policy names one, the sidecar's default holds."""
+    """The algorithm as sidecars know it, and what holds for each; where no policy says, the sidecar's default does."""
 
-    algorithm: Algorithm
+    balancing: Balancing
+    slow_start: float = 0.0
+    subset: dict[str, str] = {}
+    locality: LocalitySpec | None = None

@@ -9,12 +9,14 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from sidewinder_operator.mesh.adaptive_concurrency import MeshAdaptiveConcurrency
 from sidewinder_operator.mesh.authentication import MeshAuthentication
 from sidewinder_operator.mesh.authorization import MeshAuthorization
 from sidewinder_operator.mesh.cors import MeshCors
 from sidewinder_operator.mesh.mtls import MeshMtls
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.redact import MeshRedact
+from sidewinder_operator.mesh.size_limits import MeshSizeLimits
 
 Section = TypeVar("Section")
 
@@ -40,4 +42,6 @@ class MeshPolicy(msgspec.Struct, frozen=True, kw_only=True):
     authentication: tuple[Held[MeshAuthentication], ...] = ()
     authorization: tuple[Held[MeshAuthorization], ...] = ()
     redact: tuple[MeshRedact, ...] = ()
+    adaptive_concurrency: tuple[Held[MeshAdaptiveConcurrency], ...] = ()
+    size_limits: tuple[Held[MeshSizeLimits], ...] = ()  # the smallest of all holds
     origins: tuple[Origin, ...] = ()  # of all the sections, sorted

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from sidewinder_operator.mesh.origin import Origin
-from sidewinder_sidecar.snapshot.filters import FilterSpec
+from sidewinder_sidecar.snapshot.filters import FilterSpec, Mirror
 from sidewinder_sidecar.snapshot.routes import MatchSpec, RetrySpec, Stickiness
 
 
@@ -32,6 +32,7 @@ class MeshRule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_timeout: float | None = None
     backend_timeout: float | None = None
     retry: RetrySpec | None = None
+    origins: tuple[Origin, ...] = ()  # of policies that it holds a part of
 
 
 class MeshRoute(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -42,3 +43,17 @@ class MeshRoute(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hostnames: tuple[str, ...] = ()
     rules: tuple[MeshRule, ...] = ()
     origin: Origin
+
+    def origins(self) -> tuple[Origin, ...]:
+        """Where it comes from: the route first, then policies that its rules hold a part of."""
+        return (self.origin, *dict.fromkeys(origin for rule in self.rules for origin in rule.origins))
+
+    def backends(self) -> tuple[str, ...]:
+        """The names of all that its requests and their copies may go to, sorted."""
+        found = set()
+        for rule in self.rules:
+            for destination in rule.destinations:
+                found.add(destination.backend)
+                found.update(each.backend for each in destination.filters if isinstance(each, Mirror))
+            found.update(each.backend for each in rule.filters if isinstance(each, Mirror))
+        return tuple(sorted(found - {""}))

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from sidewinder_operator.mesh.circuit_breaker import MeshCircuitBreaker
+from sidewinder_operator.mesh.concurrency import MeshConcurrency
+from sidewinder_operator.mesh.health_check import MeshHealthCheck
 from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.retry_constraint import MeshRetryConstraint
@@ -25,6 +28,7 @@ class MeshEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     zone: str = ""
     ready: bool = True
     labels: dict[str, str] = {}
+    healthy: bool = True  # what most of its probers say; True where there are none, or none has said anything
     identity: str = ""  # the SPIFFE ID of the sidecar there; "": there is none, or this port goes past it
 
 
@@ -39,6 +43,9 @@ class MeshBackend(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     endpoints: str  # the MeshPort's name
     load_balancing: MeshLoadBalancing | None = None
     retry_constraint: MeshRetryConstraint | None = None
+    circuit_breaker: MeshCircuitBreaker | None = None
+    concurrency: MeshConcurrency | None = None
+    health_check: MeshHealthCheck | None = None
     origins: tuple[Origin, ...] = ()
 
 

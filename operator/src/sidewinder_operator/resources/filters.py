@@ -12,7 +12,9 @@ from msgspec import Meta
 
 from sidewinder_operator.resources.constraints import Rule, holds, union
 from sidewinder_operator.resources.cors import CorsFilter
+from sidewinder_operator.resources.fault import Fault
 from sidewinder_operator.resources.meta import Strict
+from sidewinder_operator.resources.mirror import RequestMirror
 from sidewinder_operator.resources.names import (
     FullPath,
     HeaderName,
@@ -157,6 +159,8 @@ FILTERS = {
     "URLRewrite": "urlRewrite",
     "DirectResponse": "directResponse",
     "CORS": "cors",
+    "RequestMirror": "requestMirror",
+    "Fault": "fault",
 }
 _DECIDES = ("RequestRedirect", "URLRewrite", "DirectResponse")
 ANSWERS = ("RequestRedirect", "DirectResponse")  # no backend is asked
@@ -167,7 +171,14 @@ class Filter(Strict, frozen=True, kw_only=True):
 
     type: Annotated[
         Literal[
-            "RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "DirectResponse", "CORS"
+            "RequestHeaderModifier",
+            "ResponseHeaderModifier",
+            "RequestRedirect",
+            "URLRewrite",
+            "DirectResponse",
+            "CORS",
+            "RequestMirror",
+            "Fault",
         ],
         Meta(description="Which filter; its payload stands in the field of that name."),
     ]
@@ -179,6 +190,10 @@ class Filter(Strict, frozen=True, kw_only=True):
     url_rewrite: Annotated[URLRewrite | None, Meta(description="Changes host and path towards the backend.")] = None
     direct_response: Annotated[DirectResponse | None, Meta(description="Answers without a backend.")] = None
     cors: Annotated[CorsFilter | None, Meta(description="Who may read answers from a page of another origin.")] = None
+    request_mirror: Annotated[
+        RequestMirror | None, Meta(description="Sends copies of requests to another backend.")
+    ] = None
+    fault: Annotated[Fault | None, Meta(description="Holds or ends requests on purpose.")] = None
 
     RULES: ClassVar[tuple[Rule, ...]] = union(FILTERS)
 

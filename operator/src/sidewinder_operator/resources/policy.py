@@ -8,10 +8,14 @@ from typing import Annotated, ClassVar, Literal, get_args, get_type_hints
 
 from msgspec import Meta
 
+from sidewinder_operator.resources.adaptive_concurrency import AdaptiveConcurrency
 from sidewinder_operator.resources.authentication import Authentication
 from sidewinder_operator.resources.authorization import Authorization
+from sidewinder_operator.resources.circuit_breaker import CircuitBreaker
+from sidewinder_operator.resources.concurrency import Concurrency
 from sidewinder_operator.resources.constraints import Rule, distinct, holds
 from sidewinder_operator.resources.cors import Cors
+from sidewinder_operator.resources.health_check import HealthCheck
 from sidewinder_operator.resources.load_balancing import LoadBalancing
 from sidewinder_operator.resources.meta import GROUP, Named, ObjectMeta, Strict
 from sidewinder_operator.resources.mtls import Mtls
@@ -19,6 +23,7 @@ from sidewinder_operator.resources.names import ObjectName, SectionName
 from sidewinder_operator.resources.redact import Redact
 from sidewinder_operator.resources.retry_constraint import RetryConstraint
 from sidewinder_operator.resources.section import Section
+from sidewinder_operator.resources.size_limits import SizeLimits
 
 _UNNAMED = ("Mesh", "Namespace")
 _GROUPS = {"Mesh": (GROUP,), "ApiRoute": (GROUP,), "Namespace": ("", "core"), "Service": ("", "core")}
@@ -72,11 +77,20 @@ class ApiPolicySpec(Strict, frozen=True, kw_only=True):
         None
     )
     load_balancing: Annotated[LoadBalancing | None, Meta(description="Which endpoint the next request goes to.")] = None
+    circuit_breaker: Annotated[CircuitBreaker | None, Meta(description="When an endpoint is left alone.")] = None
+    concurrency: Annotated[Concurrency | None, Meta(description="How much one caller asks of it at a time.")] = None
+    health_check: Annotated[HealthCheck | None, Meta(description="How endpoints are asked whether they are well.")] = (
+        None
+    )
     mtls: Annotated[Mtls | None, Meta(description="Whether callers must show a certificate of the mesh.")] = None
     authentication: Annotated[Authentication | None, Meta(description="How callers prove who they are.")] = None
     authorization: Annotated[Authorization | None, Meta(description="Who may call what.")] = None
     cors: Annotated[Cors | None, Meta(description="Who may read answers from a page of another origin.")] = None
     redact: Annotated[Redact | None, Meta(description="What logs and spans do not show.")] = None
+    adaptive_concurrency: Annotated[
+        AdaptiveConcurrency | None, Meta(description="How many requests an application gets at once, by its latency.")
+    ] = None
+    size_limits: Annotated[SizeLimits | None, Meta(description="How large requests and answers may be.")] = None
 
 
 class ApiPolicy(Strict, Named, frozen=True, kw_only=True):

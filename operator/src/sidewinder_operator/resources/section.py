@@ -24,5 +24,6 @@ class Section(Strict, frozen=True, kw_only=True):
     SIDE: ClassVar[Side]
     MERGING: ClassVar[Merging] = "Replace"
     SECURITY: ClassVar[bool] = False  # broken without a last good version: its scope closes instead of opening
+    ROUTED: ClassVar[bool] = False  # on a route it acts where the route does, in the caller's proxy, whatever its side
     HTTP: ClassVar[bool] = True  # only who reads requests can obey it: a Service's port that has it is never mere TCP
     TARGETS: ClassVar[frozenset[str]]

@@ -82,12 +82,34 @@ class ApiRouteStatus(Strict, frozen=True, kw_only=True):
     proxies: Annotated[Proxies | None, Meta(description="How many proxies have it.")] = None
 
 
+class EjectedEndpoint(Strict, frozen=True, kw_only=True):
+    """An endpoint that callers leave alone, because a circuit breaker has opened."""
+
+    backend: Annotated[str, Meta(max_length=1024, description="What was called, as proxies name it.")]
+    endpoint: Annotated[str, Meta(max_length=64, description="Its address and port.")]
+    state: Annotated[
+        Literal["open", "half-open"], Meta(description="half-open: the next request finds out whether it is well.")
+    ]
+    since: Annotated[
+        str, Meta(description="When the first proxy ejected it.", extra_json_schema={"format": "date-time"})
+    ]
+    until: Annotated[
+        str, Meta(description="When the last proxy tries it again.", extra_json_schema={"format": "date-time"})
+    ]
+    reason: Annotated[str, Meta(max_length=256, description="What the last proxy saw that ejected it.")]
+    proxies: Annotated[int, Meta(ge=1, description="How many proxies have ejected it.")]
+
+
 class ApiPolicyStatus(Strict, frozen=True, kw_only=True):
     """What became of it."""
 
     conditions: Conditions = ()
     ancestors: Annotated[tuple[AncestorStatus, ...], Meta(max_length=16, description="The same for each target.")] = ()
     proxies: Annotated[Proxies | None, Meta(description="How many proxies have it.")] = None
+    ejected: Annotated[
+        tuple[EjectedEndpoint, ...],
+        Meta(max_length=32, description="Endpoints that callers leave alone, the first 32."),
+    ] = ()
 
 
 class ExternalWorkloadStatus(Strict, frozen=True, kw_only=True):

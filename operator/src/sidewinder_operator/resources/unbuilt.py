@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import msgspec
 
-from sidewinder_operator.resources.filters import Filter
-from sidewinder_operator.resources.load_balancing import LoadBalancing
+from sidewinder_operator.resources.mirror import MirrorRef
 from sidewinder_operator.resources.policy import ApiPolicySpec, TargetRef
 from sidewinder_operator.resources.route import BackendRef, ParentRef, RouteRule
 
 # type → names of its fields as written
 FIELDS: dict[type[msgspec.Struct], frozenset[str]] = {
     RouteRule: frozenset({"rollout"}),
-    Filter: frozenset({"requestMirror", "fault"}),
-    LoadBalancing: frozenset({"slowStart", "ringHash", "maglev", "peakEWMA"}),
     ApiPolicySpec: frozenset({
-        "adaptiveConcurrency", "cache", "circuitBreaker", "concurrency",
-        "deprecation", "healthCheck", "rateLimit", "sizeLimits", "transform", "validation",
+        "cache",
+        "deprecation", "rateLimit", "transform", "validation",
     }),
 }  # fmt: skip
 
 # type → field as written → values
 VALUES: dict[type[msgspec.Struct], dict[str, frozenset[str]]] = {
-    Filter: {"type": frozenset({"RequestMirror", "Fault"})},
-    LoadBalancing: {"type": frozenset({"PeakEWMA", "RingHash", "Maglev"})},
     ParentRef: {"kind": frozenset({"Gateway"}), "group": frozenset({"gateway.networking.k8s.io"})},
     BackendRef: {"kind": frozenset({"Backend"}), "group": frozenset({"sidewinder.dev"})},
+    MirrorRef: {"kind": frozenset({"Backend"}), "group": frozenset({"sidewinder.dev"})},
     TargetRef: {"kind": frozenset({"Backend", "Gateway"}), "group": frozenset({"gateway.networking.k8s.io"})},
 }
 

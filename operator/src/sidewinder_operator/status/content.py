@@ -53,6 +53,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     unheard: tuple[str, ...] = ()
     name: Callable[[str], str] = str  # what people call a proxy, from its id
+    ejected: tuple[Mapping[str, Any], ...] = ()  # endpoints that proxies leave alone by it, as the status has them
 
 
 Programmed = tuple[str, str, str]  # status, reason, message
@@ -82,6 +83,7 @@ def content(kind: str, status: Status, generation: int, told: Told) -> dict[str,
             "acknowledged": standing.acknowledged,
             "rejected": standing.rejected,
         },
+        **({"ejected": list(told.ejected)} if told.ejected else {}),
     }
 
 

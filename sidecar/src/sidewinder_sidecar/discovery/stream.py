@@ -7,7 +7,7 @@
 4. What is read is worked off in slices, so that a burst of lines never holds the loop.
 5. `wants` asks over the stream for what the data path does not know; `release` says that nothing older than what was
    acknowledged is in use; `retired` hears that nobody sends anything new to this pod; `doubts` tells which key sets may
-   be out of date.
+   be out of date, `checks` what the endpoints are like that this proxy looks after, `reports` which it leaves alone.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from typing import TypeAlias
 from sidewinder_sidecar.discovery.channel import Broken, Channel, Unwelcome
 from sidewinder_sidecar.discovery.dial import Dial
 from sidewinder_sidecar.discovery.doubts import Doubts
+from sidewinder_sidecar.discovery.reports import Reports
 from sidewinder_sidecar.discovery.transaction import Held, Lag, Refusal, Transaction
 from sidewinder_sidecar.discovery.wants import Wants
 from sidewinder_sidecar.snapshot import Resource, stream
+from sidewinder_sidecar.upstream.health import Checks
 
 log = logging.getLogger("sidewinder.discovery")
 
@@ -54,6 +56,8 @@ class Discovery:
         kept: Callable[[Held, int], None] = lambda held, epoch: None,
         wants: Wants | None = None,
         doubts: Doubts | None = None,
+        checks: Checks | None = None,
+        reports: Reports | None = None,
         settled: Callable[[], bool] = lambda: True,
         retired: Callable[[], None] = lambda: None,
         trusts: Callable[[], stream.Trusts | None] = lambda: None,
@@ -72,6 +76,8 @@ class Discovery:
         self._kept = kept
         self._wants = wants
         self._doubts = doubts
+        self._checks = checks
+        self._reports = reports
         self._settled = settled  # whether nothing older than what is in force is in use
         self._retired = retired
         self._trusts = trusts
@@ -130,6 +136,10 @@ class Discovery:
             self._wants.disconnect()
         if self._doubts is not None:
             self._doubts.disconnect()
+        if self._checks is not None:
+            self._checks.disconnect()
+        if self._reports is not None:
+            self._reports.disconnect()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -170,6 +180,10 @@ class Discovery:
             self._wants.connect(lambda keys: channel.post(stream.encode(stream.Want(keys))))
         if self._doubts is not None:
             self._doubts.connect(lambda names: channel.post(stream.encode(stream.Stale(names))))
+        if self._checks is not None:
+            self._checks.connect(lambda news: channel.post(stream.encode(stream.Health(news))))
+        if self._reports is not None:
+            self._reports.connect(lambda seen: channel.post(stream.encode(stream.Seen(seen))))
 
     async def _listen(self, channel: Channel) -> None:
         missed = 0
@@ -268,6 +282,15 @@ class Discovery:
         self.refused += 1
         self.refusal = why
         log.warning("discovery: the configuration is %s", why)
+
+    async def tell(self, message: stream.Drained) -> None:
+        """The process ends: one last word, where somebody listens."""
+        if self._channel is not None and self.connected:
+            try:
+                await self._channel.send(stream.encode(message))
+            except Broken:
+                return
+            await asyncio.sleep(0)  # uvloop writes with the next turn, and a channel that is closed forgets the rest
 
     def reconnect(self) -> None:
         """Go on over a new connection, with the certificate of now; the old one is left when the new one is there."""

@@ -5,11 +5,14 @@ What is decided here:
 * A caller that half-closes after its request is still answered. A FIN is also all that is seen of one that has left: an
   answer that has not begun `linger_seconds` later is given up.
 * A cut answer resets the connection: no caller takes it for complete, not even one that reads until the end.
+* A connection past its age says `Connection: close` with its next answer; where nobody asks any more, it idles out. So
+  nothing is lost: no caller sends into a connection that we are closing.
 * A caller that waits for 100 gets one, HTTP/1.0 no 1xx.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar import errors
@@ -35,8 +38,8 @@ class Detour(Sender):
     """State of a connection, and what a common request never asks for."""
 
     __slots__ = (
-        "answering", "continued", "full", "half_closed", "head_since", "heading", "keep", "leaving", "listener",
-        "moved", "peer", "request", "serving", "state", "unread", "waits",
+        "aged", "ages_at", "answering", "continued", "full", "half_closed", "head_since", "heading", "keep", "leaving",
+        "listener", "moved", "peer", "request", "serving", "state", "unread", "waits",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -46,6 +49,8 @@ class Detour(Sender):
         self.peer: Peer
         self.moved = 0.0  # when something last happened, by the wheel's clock
         self.half_closed = False  # the caller sends nothing more
+        self.aged = False  # its next answer is its last
+        self.ages_at = inf
         # what is read
         self.state = IDLE
         self.unread = b""  # part of a head, or requests that wait
@@ -154,6 +159,8 @@ class Detour(Sender):
     def on_due(self, now: float) -> None:
         """One look at the clock for every way of being slow; an exchange that is stuck sees to itself."""
         limits = self.limits
+        if now >= self.ages_at:
+            self.aged, self.ages_at = True, inf
         if self.state == IDLE:
             due = self.head_since + limits.head_seconds if self.head_since else self.moved + limits.idle_seconds
         elif self.state == ENDED and self.half_closed and not self.answering:
@@ -163,7 +170,7 @@ class Detour(Sender):
         else:
             due = now + min(limits.stall_seconds, limits.idle_seconds)
         if now < due:
-            self.wake(due)
+            self.wake(min(due, self.ages_at))
         elif self.state == IDLE:
             if self.head_since:
                 self._refuse("request_timeout", f"the head took longer than {limits.head_seconds:g} s")

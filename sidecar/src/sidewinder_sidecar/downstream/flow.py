@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
     from sidewinder_sidecar.messages import Attempt, Failure, Peer, Response
     from sidewinder_sidecar.proxy import Proxy
+    from sidewinder_sidecar.resilience.concurrency import Concurrency, Full
     from sidewinder_sidecar.upstream.backend import Backend
     from sidewinder_sidecar.upstream.endpoint import Endpoint
     from sidewinder_sidecar.wheel import Slot
@@ -51,8 +52,8 @@ class Flow(Relayed):
     """`open` starts it, `_finish` ends it, exactly once."""
 
     __slots__ = (
-        "attempt", "caller_ended", "draining", "endpoint", "failed", "finished", "moved", "proxy", "side", "slot",
-        "target", "to", "unsent", "upstream_ended",
+        "attempt", "caller_ended", "draining", "endpoint", "failed", "finished", "moved", "opened", "permit",
+        "proxy", "side", "slot", "target", "to", "unsent", "upstream_ended",
     )  # fmt: skip
 
     def __init__(self, side: Side, proxy: Proxy, listener: str, peer: Peer) -> None:
@@ -67,6 +68,8 @@ class Flow(Relayed):
         self.unsent = b""  # from the caller, while there is no connection
         self.caller_ended = self.upstream_ended = self.finished = self.draining = False
         self.moved = -1
+        self.opened = 0.0  # when the try began that its endpoint's observers do not know of yet
+        self.permit: Concurrency | None = None  # the limit that this is counted in
         self.slot: Slot | None = None
 
     # The way up.
@@ -77,26 +80,58 @@ class Flow(Relayed):
         self.backend = target.service
         self.proxy.running.add(self)
         now = self.proxy.clock()
-        endpoint = target.pick(now) if to is None else target.pick_dialled(to, now)
+        endpoint = target.pick(now, None, self.peer) if to is None else target.pick_dialled(to, now)
         if endpoint is None:
             self._later("no_endpoints", f"{target.name} has no endpoint that is ready")
         else:
-            self._connect(endpoint)
+            self._connect(endpoint, now)
 
     def open_alone(self, endpoint: Endpoint) -> None:
         """Connect to an endpoint of no service."""
         self.proxy.running.add(self)
         self.backend = "outside"
-        self._connect(endpoint)
+        self._connect(endpoint, self.proxy.clock())
 
     def refuse(self, error: str, detail: str) -> None:
         """There is no way up. The side is told at once."""
         self._fail(error, detail)
 
-    def _connect(self, endpoint: Endpoint) -> None:
+    def _connect(self, endpoint: Endpoint, now: float) -> None:
         self.endpoint = endpoint
+        target = self.target
+        if target is not None and target.watched:
+            self.opened = now if endpoint.observers else 0.0
+            if target.limits is not None and (full := self._full(target, target.limits, now)) is not None:
+                return self._later("overloaded", target.limits.refuse(full))
+            endpoint = self.endpoint
         self.address = endpoint.address
         self.attempt = endpoint.open(BARE, self)
+
+    def _full(self, target: Backend, limits: Concurrency, now: float) -> Full | None:
+        """Why there is no room for it. An endpoint that is full is passed over, unless the caller has chosen it."""
+        endpoint, members = self.endpoint, target.endpoints.values()
+        assert endpoint is not None
+        if self.permit is None:
+            if (full := limits.admit()) is not None:
+                return full
+            self.permit = limits
+        if endpoint.probing or (full := limits.full(endpoint, members)) is None:
+            return None
+        if self.to is not None:
+            return full
+        other = target.pick_other((*self.failed, endpoint), now, None, self.peer)
+        if other is None or other is endpoint or other in self.failed or limits.full(other, members) is not None:
+            return full
+        self.endpoint = other
+        self.opened = now if other.observers else 0.0
+        return None
+
+    def _settle(self, status: int, error: str) -> None:
+        endpoint, opened = self.endpoint, self.opened
+        self.opened = 0.0
+        if endpoint is not None and opened:
+            now = self.proxy.clock()
+            endpoint.settled(status, error, now, now - opened)
 
     def _later(self, error: str, detail: str) -> None:
         self.error, self.detail = error, detail
@@ -144,6 +179,7 @@ class Flow(Relayed):
         if attempt is None or side is None:
             return
         self.connected = self.proxy.clock()
+        self._settle(200, "")
         self._look_again(self._idle_seconds())
         unsent, self.unsent = self.unsent, b""
         room = attempt.send_data(unsent) if unsent else True
@@ -169,6 +205,7 @@ class Flow(Relayed):
 
     def on_failure(self, failure: Failure) -> None:
         self.attempt = None
+        self._settle(0, failure.error)
         if failure.stage == CONNECT and not self.connected and self._try_other():
             return
         detail = failure.detail or TABLE[failure.error].meaning
@@ -180,11 +217,11 @@ class Flow(Relayed):
         if target is None or endpoint is None or self.to is not None or self.retries + 1 >= MOST_TRIES:
             return False
         self.failed = (*self.failed, endpoint)
-        other = target.pick_other(self.failed)
+        other = target.pick_other(self.failed, self.proxy.clock(), None, self.peer)
         if other is None or other in self.failed:
             return False
         self.retries += 1
-        self._connect(other)
+        self._connect(other, self.proxy.clock())
         return True
 
     def on_writable(self) -> None:
@@ -212,7 +249,8 @@ class Flow(Relayed):
     def _look_again(self, seconds: float) -> None:
         if self.slot is not None:
             self.slot.discard(self)
-        self.slot = self.proxy.wheel.at(self.proxy.clock() + seconds, self)
+        when = min(self.proxy.clock() + seconds, self.started + self.proxy.limits.stream_seconds)
+        self.slot = self.proxy.wheel.at(when, self)
 
     def on_time(self, now: float) -> None:
         self.slot = None
@@ -220,6 +258,9 @@ class Flow(Relayed):
             return
         if self.error:
             self._fail(self.error, self.detail)
+            return
+        if now >= self.started + self.proxy.limits.stream_seconds:
+            self._fail("deadline", f"{now - self.started:.0f} s are over")
             return
         moved = self.bytes_in + self.bytes_out
         if moved != self.moved:
@@ -259,6 +300,10 @@ class Flow(Relayed):
         self.proxy.record_relayed(self)
 
     def _release(self, reason: str) -> None:
+        self._settle(0, "caller_gone")
+        if self.permit is not None:
+            self.permit.leave()
+            self.permit = None
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.cancel(reason)

@@ -27,7 +27,7 @@ from sidewinder_sidecar.http1 import encode, request_head
 from sidewinder_sidecar.http1.framing import BadFraming, Chunked
 from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE, Seen
 from sidewinder_sidecar.messages import Peer
-from sidewinder_sidecar.wire import JOIN, OPEN
+from sidewinder_sidecar.wire import JOIN, OPEN, jittered
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.downstream.listener import Listener
@@ -61,7 +61,8 @@ class Connection(Detour):
         if len(self.listener.connections) > self.limits.connections or self.listener.closed:
             self._turn_away()
         else:
-            self.wake(now + self.limits.idle_seconds)
+            self.ages_at = now + jittered(self.limits.connection_age_seconds)
+            self.wake(min(now + self.limits.idle_seconds, self.ages_at))
 
     def _caller(self) -> Peer:
         name = self.transport.get_extra_info("peername")
@@ -228,7 +229,7 @@ class Connection(Detour):
     # Answers go out.
 
     def send_head(self, response: Response, body: bytes | None) -> None:
-        keep = self.keep and self.state == ENDED and not (response.close or self.listener.proxy.draining)
+        keep = self.keep and self.state == ENDED and not (response.close or self.aged or self.listener.proxy.draining)
         if self.half_closed and not self.unread:
             keep = False
         block, ending = encode.response_head(response, body, self.request, keep)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidewinder_sidecar.filters import cors, direct_response, headers, redirect, rewrite
+from sidewinder_sidecar.filters import cors, direct_response, fault, headers, mirror, redirect, rewrite, size_limits
+from sidewinder_sidecar.filters.site import Site
 from sidewinder_sidecar.messages import Call, Reply, Response, Wait
 from sidewinder_sidecar.snapshot.filters import (
     Cors,
     DirectResponse,
+    Fault,
     FilterSpec,
+    Mirror,
     Redirect,
     RequestHeaders,
     ResponseHeaders,
     Rewrite,
+    SizeLimits,
 )
 
 RULE = "rule"
@@ -28,13 +32,15 @@ ORDER: tuple[str, ...] = (
     "mtls",  # it costs nothing, and all others may ask who calls
     "path_normalization",  # before all that look at the path
     "cors",  # a preflight carries no credentials
+    "size_limits",  # what is too large is not worth a look at who sends it
     "authentication",
     "authorization",
+    "adaptive_concurrency",  # what the others refuse takes no place
     RULE,
 )
 
 
-def request_filter(spec: FilterSpec, prefix: bytes) -> Callable[[Call], Reply | Wait | None] | None:
+def request_filter(spec: FilterSpec, prefix: bytes, site: Site) -> Callable[[Call], Reply | Wait | None] | None:
     """What a filter does to a request; None if nothing. Raises ValueError for what cannot be done."""
     match spec:
         case RequestHeaders():
@@ -47,6 +53,12 @@ def request_filter(spec: FilterSpec, prefix: bytes) -> Callable[[Call], Reply | 
             return direct_response.build(spec)
         case Cors():
             return cors.build(spec.spec).apply
+        case Mirror():
+            return mirror.build(spec, site)
+        case Fault():
+            return fault.build(spec, site)
+        case SizeLimits():
+            return size_limits.build(spec.spec, site.means.count)
         case ResponseHeaders():
             return None
 

@@ -7,6 +7,7 @@
    this pod, at the latest after `retire_seconds`. Asking changes nothing: a stranger may do it.
 3. SIGTERM, which comes when every application container has ended: accept no more, finish what runs, and end; what does
    not end within `drain_seconds` is ended.
+4. The last word to the operator (`report`): how long it took, and what it waited for.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Literal, TypeAlias
 
 from sidewinder_sidecar.exchange import Proxy
 from sidewinder_sidecar.main.listeners import Listeners
+from sidewinder_sidecar.messages import Call
 from sidewinder_sidecar.settings import Limits
-from sidewinder_sidecar.snapshot import Resource
+from sidewinder_sidecar.snapshot import Resource, stream
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
@@ -56,7 +58,9 @@ class Drain:
         self._began: float | None = None
         self._ended: float | None = None
         self.retired_seconds = 0.0
-        self.requests = self.connections = self.cut = 0
+        self.requests = self.upgraded = self.relayed = self.connections = 0  # that ran when it was told to stop
+        self.cut = self.left = 0  # requests and connections that did not end in time
+        self._stopping = 0.0  # seconds from there to the end
 
     # ── the pod is being deleted ──────────────────────────────────────────────────────────────────────────────────
 
@@ -122,9 +126,10 @@ class Drain:
 
     async def finish(self, hurry: asyncio.Event) -> None:
         """Accept no more, finish what runs; what does not end in time, or before `hurry`, is ended."""
-        proxy, limit, began = self._proxy, self._limits.drain_seconds, time.monotonic()
-        self.requests, self.connections = len(proxy.running), self._listeners.connections
+        proxy, limit = self._proxy, self._limits.drain_seconds
+        self._count()
         self.begin("told to stop")
+        began = time.monotonic()
         self._over.set()
         log.info("stopping: %d requests on %d connections, %g s at most", self.requests, self.connections, limit)
         self._listeners.drain()
@@ -136,18 +141,39 @@ class Drain:
         for exchange in running:
             exchange.abort("draining", f"it had not ended {limit:g} s after the proxy was told to stop")
         await asyncio.sleep(0)  # what the aborts have written is on its way
-        left = self._listeners.connections
+        self.left = self._listeners.connections
         self._listeners.close()
         proxy.fleet.close()
         await asyncio.sleep(0)
         self._ended = time.monotonic()
+        self._stopping = self._ended - began
         log.info(
-            "drained in %.3f s: waited for %d requests on %d connections; %d requests and %d connections were cut",
-            self._ended - began,
-            self.requests,
-            self.connections,
-            self.cut,
-            left,
+            "drained in %.3f s: waited for %d requests%s on %d connections; %d requests and %d connections were cut",
+            self._stopping, self.requests, self._kinds(), self.connections, self.cut, self.left,
+        )  # fmt: skip
+
+    def _count(self) -> None:
+        running = self._proxy.running
+        self.requests, self.connections = len(running), self._listeners.connections
+        self.upgraded = sum(isinstance(one, Call) and bool(one.request.upgrade) for one in running)
+        self.relayed = sum(not isinstance(one, Call) for one in running)
+
+    def _kinds(self) -> str:
+        told = [f"{count} {kind}" for count, kind in ((self.upgraded, "upgraded"), (self.relayed, "relayed")) if count]
+        return f" ({', '.join(told)})" if told else ""
+
+    def report(self) -> stream.Drained:
+        """Once it is over: how it went."""
+        return stream.Drained(
+            drained=self._stopping,
+            leaving=self.seconds,
+            retired=self.retired_seconds,
+            requests=self.requests,
+            upgraded=self.upgraded,
+            relayed=self.relayed,
+            connections=self.connections,
+            cut_requests=self.cut,
+            cut_connections=self.left,
         )
 
     def _is_empty(self) -> bool:

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from sidewinder_sidecar.admin import Page, Pages, answer, configuration, problem
-from sidewinder_sidecar.main import callers, memory
+from sidewinder_sidecar.main import breakers, callers, checking, memory, mirrors
 from sidewinder_sidecar.main.draining import Crowded
+from sidewinder_sidecar.resilience import adaptive
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.identity.renewal import Identity
@@ -42,7 +43,10 @@ def doors(process: Process) -> Pages:
         ("GET", "/config"): lambda: configuration(
             process.configuration.state, process.source, process.configuration.resources
         ),
+        ("GET", "/breakers"): lambda: answer(200, breakers.told(process)),
         ("GET", "/callers"): lambda: answer(200, callers.told(process)),
+        ("GET", "/mirror"): lambda: answer(200, mirrors.told(process)),
+        ("GET", "/health-checks"): lambda: answer(200, checking.told(process)),
         ("POST", "/drain"): lambda: drain(process),
     }
 
@@ -110,6 +114,9 @@ def gauges(process: Process) -> None:
     add = process.metrics.add
     proxy, listeners, configured = process.proxy, process.listeners, process.configuration
     add("policy_decisions_total", "counter", "What policies have decided.", proxy.fleet.means.counted)
+    kept = proxy.fleet.means.memory
+    add("adaptive_concurrency_limit", "gauge", "Requests at once, as found out.", lambda: adaptive.limits(kept))
+    add("adaptive_concurrency_running", "gauge", "Requests that run against it.", lambda: adaptive.running(kept))
     build = {"version": VERSION, "python": platform.python_version()}
     add("build_info", "gauge", "What runs.", lambda: [(build, 1)])
     add("requests_in_flight", "gauge", "Exchanges and relayed connections that run.", lambda: len(proxy.running))
@@ -129,6 +136,9 @@ def gauges(process: Process) -> None:
     _identity(process)
     _tls(process)
     _telemetry(process)
+    breakers.gauges(process)
+    mirrors.gauges(process)
+    checking.gauges(process)
     deaths = process.supervisor.deaths
     add(
         "background_deaths_total",
@@ -157,7 +167,12 @@ def _drain(process: Process) -> None:
         "drain_waited_for",
         "gauge",
         "What ran when the proxy was told to stop.",
-        lambda: [({"what": "requests"}, one.requests), ({"what": "connections"}, one.connections)],
+        lambda: [
+            ({"what": "requests"}, one.requests),
+            ({"what": "upgraded"}, one.upgraded),
+            ({"what": "relayed"}, one.relayed),
+            ({"what": "connections"}, one.connections),
+        ],
     )
     add("drain_cut", "gauge", "Requests that did not end in time.", lambda: one.cut)
 

@@ -16,12 +16,13 @@ from sidewinder_sidecar.admin import Door
 from sidewinder_sidecar.discovery import keep
 from sidewinder_sidecar.discovery.dial import Dial, Tls, Unix
 from sidewinder_sidecar.discovery.doubts import Doubts
+from sidewinder_sidecar.discovery.reports import Reports
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
 from sidewinder_sidecar.discovery.wants import Wants, is_known
 from sidewinder_sidecar.exchange import Proxy
 from sidewinder_sidecar.fleet import Fleet
-from sidewinder_sidecar.main import pages
+from sidewinder_sidecar.main import breakers, pages
 from sidewinder_sidecar.main.configure import Configuration, load
 from sidewinder_sidecar.main.draining import Drain
 from sidewinder_sidecar.main.listeners import Listeners
@@ -29,6 +30,7 @@ from sidewinder_sidecar.main.memory import Trimmer
 from sidewinder_sidecar.main.supervise import Supervisor, every
 from sidewinder_sidecar.settings import Settings, authority
 from sidewinder_sidecar.snapshot import stream
+from sidewinder_sidecar.snapshot.checks import ChecksSpec
 from sidewinder_sidecar.telemetry.access_log import AccessLog
 from sidewinder_sidecar.telemetry.metrics import Metrics
 from sidewinder_sidecar.telemetry.record import Recorder
@@ -37,6 +39,7 @@ from sidewinder_sidecar.telemetry.writer import Writer
 from sidewinder_sidecar.tls.keyring import Keyring
 from sidewinder_sidecar.upstream.ask import Asker
 from sidewinder_sidecar.upstream.endpoint import Endpoint
+from sidewinder_sidecar.upstream.health import Checks
 from sidewinder_sidecar.wheel import Wheel
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class Process:
         fleet = Fleet(wheel, lambda spec, seconds: Endpoint(self._dialled(spec), limits, wheel, seconds, keyring))
         self.asker = Asker(wheel, fleet.make)
         fleet.means.ask = self.asker.ask
+        self.checks = Checks(wheel, fleet.make)
+        self.reports = Reports(lambda: breakers.seen(fleet, wheel.clock(), time.time()))
         self.proxy = Proxy(fleet, wheel, self.recorder, limits)
         self.proxy.keyring = keyring
         self.proxy.record_relayed = self.recorder.relayed
@@ -108,7 +113,10 @@ class Process:
         await self._open_doors()
         self.supervisor.start("flush", lambda: every(1.0, self.tick))
         await self.leave.wait()
+        self.checks.close()
         await self.drain.finish(self.hurry)
+        if self.discovery is not None:
+            await self.discovery.tell(self.drain.report())
         await self.supervisor.stop()
         if self.keeper is not None:
             await self.keeper.flush()
@@ -148,6 +156,7 @@ class Process:
         """Once a second."""
         self.recorder.flush()
         self.trimmer.tick()
+        self.reports.tick()
         self.keyring.sweep()
         if self.look is not None:
             self.look()
@@ -187,6 +196,8 @@ class Process:
             kept=self._on_heard,
             wants=self.wants,
             doubts=self.doubts,
+            checks=self.checks,
+            reports=self.reports,
             settled=self.configuration.is_settled,
             retired=self.drain.on_retired,
             trusts=self._trusts,
@@ -250,6 +261,8 @@ class Process:
         self.configuration.state = held.state
         self.source = source
         self.drain.follow(held.resources)
+        checks = held.resources.get("checks/self")
+        self.checks.follow(checks if isinstance(checks, ChecksSpec) else None)
 
     # 3. Who may look.
 

@@ -118,7 +118,7 @@ def _steps(plan: Plan, snapshot: Snapshot, fleet: Fleet, previous: Plan) -> Iter
         yield
     _proxy(plan, _of(by_kind, ProxySpec))
     yield from _upstreams(plan, _of(by_kind, BackendSpec), _of(by_kind, EndpointsSpec), fleet)
-    yield from _routes(plan, _of(by_kind, RouteSpec), previous)
+    yield from _routes(plan, _of(by_kind, RouteSpec), previous, fleet)
     plan.policies = _of(by_kind, PolicySpec)
     context = Context(
         fleet.means,
@@ -163,16 +163,17 @@ def _upstreams(
     for name, backend in backends.items():
         if (members := endpoints.get(backend.endpoints)) is None:
             raise Refused(f"backend/{name}", "endpoints", f"the snapshot has no endpoints/{backend.endpoints}")
-        yield from want(name, (backend, members), fleet, plan.wanted)
+        yield from want(name, (backend, members), fleet, plan.wanted, plan.proxy.zone)
         yield
 
 
-def _routes(plan: Plan, specs: Mapping[str, RouteSpec], previous: Plan) -> Iterator[None]:
+def _routes(plan: Plan, specs: Mapping[str, RouteSpec], previous: Plan, fleet: Fleet) -> Iterator[None]:
     backends = {name: wanted.backend for name, wanted in plan.wanted.items()}
     yield
     for name, spec in specs.items():
         old = previous.routes.get(name)
-        plan.routes[name] = old if old is not None and old.holds(spec, backends) else compile_route(spec, backends)
+        same = old is not None and old.holds(spec, backends)
+        plan.routes[name] = old if old is not None and same else compile_route(spec, backends, fleet.means, fleet.wheel)
         yield
 
 

@@ -167,6 +167,16 @@ def _authentication(guard: Guard, spec: PolicySpec, context: Context) -> None:
             guard.admits += (_silent(f"{section.policy}/authentication", context, section.policy),)
 
 
+def _size_limits(guard: Guard, spec: PolicySpec, context: Context) -> None:
+    """Before anybody asks who sends it."""
+    if spec.size_limits is None:
+        return
+    from sidewinder_sidecar.filters import size_limits
+
+    if (apply := size_limits.build(spec.size_limits, context.count)) is not None:
+        guard.filters += (apply,)
+
+
 def _silent(decision: str, context: Context, policy: str) -> Admit:
     """Who does not speak HTTP cannot prove anything."""
     count = context.count
@@ -189,12 +199,23 @@ def _authorization(guard: Guard, spec: PolicySpec, context: Context) -> None:
     guard.admits += (authorizer.admit,)
 
 
+def _adaptive_concurrency(guard: Guard, spec: PolicySpec, context: Context) -> None:
+    """Last: who is refused takes no place."""
+    if not spec.adaptive_concurrency:
+        return
+    from sidewinder_sidecar.filters import adaptive_concurrency
+
+    guard.filters += tuple(adaptive_concurrency.build(section, context) for section in spec.adaptive_concurrency)
+
+
 _SECTIONS: Final[tuple[tuple[str, Callable[[Guard, PolicySpec, Context], None]], ...]] = (
     ("redact", _redact),
     ("closed", _closed),
     ("mtls", _mtls),
     ("path_normalization", _path_normalization),
     ("cors", _cors),
+    ("size_limits", _size_limits),
     ("authentication", _authentication),
     ("authorization", _authorization),
+    ("adaptive_concurrency", _adaptive_concurrency),
 )

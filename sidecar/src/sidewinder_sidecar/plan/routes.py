@@ -5,22 +5,27 @@ Called by `plan/build`; an unchanged route is compiled once and reused by later 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sidewinder_sidecar.filters import request_filter, response_filter
+from sidewinder_sidecar.filters.site import Open, Site
 from sidewinder_sidecar.plan.refused import Refused
 from sidewinder_sidecar.resilience import retry
 from sidewinder_sidecar.router import Entry, Route, Share
 from sidewinder_sidecar.router import conditions as condition
 from sidewinder_sidecar.router.split import Split
 from sidewinder_sidecar.router.stickiness import sticky
+from sidewinder_sidecar.snapshot.filters import Mirror
 from sidewinder_sidecar.snapshot.routes import ExactPath, MatchSpec, PrefixPath, RouteSpec, RuleSpec
 
 if TYPE_CHECKING:
+    from sidewinder_sidecar.means import Means
+    from sidewinder_sidecar.messages import Attempt, Receiver, Request
     from sidewinder_sidecar.router.route import RequestFilter, ResponseFilter
     from sidewinder_sidecar.snapshot.filters import FilterSpec
     from sidewinder_sidecar.upstream.backend import Backend
+    from sidewinder_sidecar.wheel import Wheel
 
 T = TypeVar("T")
 
@@ -42,32 +47,60 @@ class CompiledRoute:
         return all(backends.get(name) is backend for name, backend in self.backends.items())
 
 
-def compile_route(spec: RouteSpec, backends: Mapping[str, Backend]) -> CompiledRoute:
+def compile_route(spec: RouteSpec, backends: Mapping[str, Backend], means: Means, wheel: Wheel) -> CompiledRoute:
     """Raises Refused."""
     used: dict[str, Backend] = {}
+    entries: list[Entry] = []
     for number, rule in enumerate(spec.rules):
-        for place, reference in enumerate(rule.backends):
-            if not reference.backend:
-                continue
-            if (backend := backends.get(reference.backend)) is None:
-                field = f"rules[{number}].backends[{place}].backend"
-                raise Refused(f"route/{spec.name}", field, f"the snapshot has no backend/{reference.backend}")
-            used[reference.backend] = backend
-    entries = tuple(
-        entry for number, rule in enumerate(spec.rules) for entry in _Compiler(spec, number, rule, used).entries()
-    )
-    return CompiledRoute(spec, entries, used)
+        for field, name in _named(rule):
+            if (backend := backends.get(name)) is None:
+                raise Refused(f"route/{spec.name}", f"rules[{number}].{field}", f"the snapshot has no backend/{name}")
+            used[name] = backend
+        site = Site(spec.name, rule.name, means, wheel, _opens(used, wheel))
+        entries += _Compiler(spec, number, rule, used, site).entries()
+    return CompiledRoute(spec, tuple(entries), used)
+
+
+def _named(rule: RuleSpec) -> Iterator[tuple[str, str]]:
+    """The backends of a rule, with the field that names each."""
+    for place, one in enumerate(rule.filters):
+        if isinstance(one, Mirror):
+            yield f"filters[{place}].backend", one.backend
+    for number, reference in enumerate(rule.backends):
+        if reference.backend:
+            yield f"backends[{number}].backend", reference.backend
+        for place, one in enumerate(reference.filters):
+            if isinstance(one, Mirror):
+                yield f"backends[{number}].filters[{place}].backend", one.backend
+
+
+def _opens(backends: Mapping[str, Backend], wheel: Wheel) -> Callable[[str], Open]:
+    """What a filter may send of its own. Nobody's budget counts it, and it never is a breaker's probe."""
+
+    def opens(name: str) -> Open:
+        backend = backends[name]
+
+        def send(request: Request, receiver: Receiver) -> Attempt | None:
+            endpoint = backend.pick_other((), wheel.clock())
+            return None if endpoint is None else endpoint.open(request, receiver)
+
+        return send
+
+    return opens
 
 
 class _Compiler:
     """One rule. Matches share its split, or the shares would not be exact over the rule."""
 
-    def __init__(self, spec: RouteSpec, number: int, rule: RuleSpec, backends: Mapping[str, Backend]) -> None:
+    def __init__(
+        self, spec: RouteSpec, number: int, rule: RuleSpec, backends: Mapping[str, Backend], site: Site
+    ) -> None:
         self._resource = f"route/{spec.name}"
         self._field = f"rules[{number}]"
         self._name = spec.name
         self._rule = rule
         self._backends = backends
+        self._site = site
         self._chosen: dict[bytes, dict[str, Any]] = {}  # by prefix: what chooses a backend
         self._policy = self._retry()
 
@@ -146,7 +179,9 @@ class _Compiler:
         return value
 
     def _request_filters(self, field: str, specs: tuple[FilterSpec, ...], prefix: bytes) -> tuple[RequestFilter, ...]:
-        made = [self._try(f"{field}[{number}]", request_filter, one, prefix) for number, one in enumerate(specs)]
+        made = [
+            self._try(f"{field}[{number}]", request_filter, one, prefix, self._site) for number, one in enumerate(specs)
+        ]
         return tuple(apply for apply in made if apply is not None)
 
     def _response_filters(self, field: str, specs: tuple[FilterSpec, ...]) -> tuple[ResponseFilter, ...]:

@@ -58,6 +58,12 @@ class Budget:
         self._retries += 1
         return True
 
+    def charge(self, now: float) -> bool:
+        """A request that has just been counted is somebody else's retry: count it as one, too. False: there is no room
+        for it, so it is sent, but not again."""
+        self.current -= 1
+        return self.withdraw(now)
+
     def requests(self) -> int:
         """Requests of the interval, retries not among them."""
         return self.current + sum(bucket[1] for bucket in self._past)

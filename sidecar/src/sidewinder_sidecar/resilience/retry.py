@@ -6,6 +6,7 @@ just as a request went out (a stale one) costs a safe request nothing but a seco
 
 from __future__ import annotations
 
+import re
 from random import random
 from typing import TYPE_CHECKING, Final
 
@@ -14,10 +15,21 @@ from sidewinder_sidecar.messages import ANSWERING, UNSENT
 from sidewinder_sidecar.snapshot.routes import IDEMPOTENT, RetrySpec
 
 if TYPE_CHECKING:
-    from sidewinder_sidecar.messages import Failure, Request
+    from sidewinder_sidecar.fields import Fields
+    from sidewinder_sidecar.messages import Failure, Request, Response
 
 KEY: Final = b"idempotency-key"
+ATTEMPT: Final = b"x-sidewinder-attempt"  # which try this is, from the second on
+MOST_ATTEMPTS: Final = 99  # more is no number that a proxy of ours writes
+RETRY_AFTER: Final = b"retry-after"
+RATE_LIMIT: Final = b"ratelimit"  # draft-ietf-httpapi-ratelimit-headers: `"default";r=0;t=30`
+RATE_LIMIT_RESET: Final = b"ratelimit-reset"  # the same draft until its seventh version: `30`
+LONGEST_PAUSE: Final = 10.0  # seconds that a caller is kept waiting for a retry; past it, it is told to wait itself
 STALE: Final = 2  # a second stale connection in a row happens when an upstream restarts, a third is a failure
+
+_DIGITS: Final = re.compile(rb"[0-9]{1,9}")
+# one item of RateLimit, of a quota that is used up: its parameters `r=0` and `t=<seconds>`
+_EXHAUSTED: Final = re.compile(rb"(?=[^,]*;\s*r=0(?![0-9]))[^,]*?;\s*t=([0-9]{1,9})")
 
 
 class Policy:
@@ -54,6 +66,51 @@ class Policy:
 def is_stale(failure: Failure, stale: int) -> bool:
     """Was it a kept connection that had died unseen? Retried without asking policy or budget: no load was added."""
     return failure.stage == UNSENT and stale < STALE
+
+
+def came(fields: Fields, believed: bool) -> int:
+    """Which try a request is of those in front of us, 0 if a first one. Only another proxy of the mesh is believed, or
+    our own application, which passes on what it was told: from anybody else the field is taken away."""
+    value = fields.get(ATTEMPT) or b""
+    number = int(value) if believed and value.isdigit() and len(value) <= 2 else 0
+    if number > 1:
+        return number
+    fields.remove(ATTEMPT)
+    return 0
+
+
+def asked(response: Response, wall: float) -> float:
+    """The seconds for which the upstream asks to be left alone, 0.0 if it does not; the longest, where it says several.
+
+    A date is read against the answer's own Date, so that clocks need not agree; `wall` is ours, for want of that.
+    """
+    fields = response.fields
+    seconds = _after(fields.get(RETRY_AFTER) or b"", fields.get(b"date") or b"", wall)
+    if response.status == 429:
+        reset = (fields.get(RATE_LIMIT_RESET) or b"").strip()
+        seconds = max(seconds, float(reset) if _DIGITS.fullmatch(reset) else 0.0)
+        for limit in fields.all(RATE_LIMIT):
+            for exhausted in _EXHAUSTED.finditer(limit):
+                seconds = max(seconds, float(exhausted[1]))
+    return seconds
+
+
+def _after(value: bytes, date: bytes, wall: float) -> float:
+    """RFC 9110 section 10.2.3: seconds or a date; what cannot be read asks for nothing."""
+    value = value.strip()
+    if not value or _DIGITS.fullmatch(value):
+        return float(value or 0)
+    until = _date(value)
+    return 0.0 if until is None else max(0.0, until - (_date(date) or wall))
+
+
+def _date(value: bytes) -> float | None:
+    from email.utils import parsedate_to_datetime  # 3 ms, and few upstreams write dates
+
+    try:
+        return parsedate_to_datetime(value.decode("latin-1")).timestamp() if value else None
+    except (ValueError, OverflowError):
+        return None
 
 
 # a rule without retries

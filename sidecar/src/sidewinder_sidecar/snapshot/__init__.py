@@ -19,6 +19,7 @@ import msgspec
 
 from sidewinder_sidecar.snapshot.authentication import CredentialsSpec, KeysSpec
 from sidewinder_sidecar.snapshot.authorization import AddressesSpec
+from sidewinder_sidecar.snapshot.checks import ChecksSpec
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.policies import PolicySpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
@@ -37,6 +38,7 @@ Resource: TypeAlias = (
     | KeysSpec
     | CredentialsSpec
     | AddressesSpec
+    | ChecksSpec
 )
 
 # kind in the resource's name → type of its body
@@ -51,6 +53,7 @@ RESOURCES: dict[str, type[Resource]] = {
     "keys": KeysSpec,
     "credentials": CredentialsSpec,
     "addresses": AddressesSpec,
+    "checks": ChecksSpec,
 }
 # type of a body → kind in the resource's name
 KINDS: dict[type[Resource], str] = {body: kind for kind, body in RESOURCES.items()}

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from sidewinder_sidecar.snapshot.policies import CorsSpec
+from sidewinder_sidecar.snapshot.policies import CorsSpec, SizesSpec
 
 
 class FullPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ReplaceFullPath"):
@@ -93,4 +93,49 @@ class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="CORS"):
     spec: CorsSpec
 
 
-FilterSpec: TypeAlias = RequestHeaders | ResponseHeaders | Redirect | Rewrite | DirectResponse | Cors
+class SizeLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="SizeLimits"):
+    """What a section `sizeLimits` on the route says, at the caller's side: the smaller of it and the called's holds."""
+
+    spec: SizesSpec
+
+
+class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="RequestMirror"):
+    """Sends a copy of `numerator` of `denominator` requests to `backend` (a BackendSpec's name), whose answer goes nowhere.
+
+    With `compare` it is read, and where it differs from the caller's is counted and told.
+    """
+
+    backend: str
+    numerator: int = 1
+    denominator: int = 1
+    compare: bool = False
+
+
+class Delay(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Holds requests for so many seconds, `numerator` of `denominator`."""
+
+    seconds: float
+    numerator: int = 1
+    denominator: int = 1
+
+
+class Abort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers with `status`, or resets the caller's connection where it is 0, `numerator` of `denominator`."""
+
+    status: int = 0
+    numerator: int = 1
+    denominator: int = 1
+
+
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="Fault"):
+    """Goes wrong on purpose. `headers`: a request may ask for it itself; `expires`: seconds since 1970, 0.0 is never."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+    headers: bool = False
+    expires: float = 0.0
+
+
+FilterSpec: TypeAlias = (
+    RequestHeaders | ResponseHeaders | Redirect | Rewrite | DirectResponse | Cors | SizeLimits | Mirror | Fault
+)

@@ -51,6 +51,30 @@ class RedactSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     query: tuple[str, ...] = ()
 
 
+class SizesSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The most bytes of a message; None: no limit of its own. Of several levels the smallest of each."""
+
+    policy: str = ""  # "<namespace>/<name>" of the ApiPolicies it comes from, for log and refusal
+    request_headers: int | None = None  # the whole block of fields, as it came
+    request_body: int | None = None
+    response_body: int | None = None
+
+
+class AdaptiveConcurrencySpec(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
+    """How many requests run at once, found out from how long they take. See `resilience/adaptive`.
+
+    `priority_header`, in lower case, names the header whose `low` is refused first and `high` last; "": all are alike.
+    """
+
+    policy: str  # "<namespace>/<name>" of the ApiPolicy, for log and metrics; its state is kept under it
+    target_latency: float  # seconds
+    priority_header: str = ""
+    least: int = 3  # Envoy's min_concurrency: what is never refused, whatever is measured
+    most: int = 1000  # Envoy's max_concurrency_limit
+
+
 class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`closed`: why everything is refused, "" if it is not (a security section is broken and never was good).
 
@@ -65,3 +89,5 @@ class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     authentication: tuple[AuthenticationSpec, ...] = ()
     authorization: tuple[AuthorizationSpec, ...] = ()
     redact: RedactSpec | None = None
+    adaptive_concurrency: tuple[AdaptiveConcurrencySpec, ...] = ()  # all must have room
+    size_limits: SizesSpec | None = None

@@ -12,6 +12,7 @@ class ProxySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     namespace: str
     service: str = ""  # service.name of OpenTelemetry: the Service that owns the workload, else its name
     labels: dict[str, str] = {}
+    zone: str = ""  # where it runs, for policies that prefer endpoints near it; "": nobody knows
     cluster_domain: str = "cluster.local"
     trust_domain: str = "cluster.local"  # of SPIFFE IDs: who has one of another is no service account of this mesh
     trace_percent: float = 1.0  # of root traces; a parent's decision is followed

@@ -1,18 +1,19 @@
 """The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
 
 S→C: begin, set, drop, commit, unknown, retired, ping, goodbye. C→S: hello, want, ack, nack, seen, released, trusts,
-stale, pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is outstanding at a time.
-Numbers live per stream. What is not known is refused: the stream closes with the reason, the last good configuration
-serves on.
+stale, health, drained, pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is
+outstanding at a time. Numbers live per stream. What is not known is refused: the stream closes with the reason, the
+last good configuration serves on.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 LAGGING = "an older generation than the one that is held"  # why a nack says that the server is behind, not wrong
+MOST_EJECTED = 64  # endpoints that one client tells of, 10 KB: a person looks at a few of them
 LONGEST_LINE = 4 << 20  # bytes; one resource is one line: 10 000 endpoints are 1.5 MB
 
 
@@ -117,10 +118,20 @@ class Nack(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     why: str
 
 
-class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Counts per backend since the start; the latest wins."""
+class Ejected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An endpoint that the client leaves alone: `state` is its breaker's, times are seconds since 1970."""
 
-    seen: dict[str, Any]
+    endpoint: Annotated[str, msgspec.Meta(max_length=64)]  # [ip]:port of IPv6 is 47
+    state: Literal["open", "half-open"]
+    since: float
+    until: float
+    why: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which endpoints the client leaves alone, by backend, `MOST_EJECTED` at most; all of them each time."""
+
+    seen: dict[str, tuple[Ejected, ...]]
 
 
 class Released(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,8 +155,31 @@ class Stale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stale: tuple[str, ...]
 
 
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the client has found out of the endpoints that it checks (`checks.key`): well or not, None for what it does
+    not know any more. All of it after a hello, then what changes. Only who was given an endpoint is believed."""
+
+    health: dict[str, bool | None]
+
+
+class Drained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The client's process ends, and this is its last word: `drained` seconds after it was told to stop, `leaving`
+    seconds after it began to leave. `retired`: after how many of these nobody sent anything new; 0.0: nobody said so.
+    What it waited for is what ran when it was told to stop, `upgraded` and `relayed` among the `requests`."""
+
+    drained: Annotated[float, msgspec.Meta(ge=0)]
+    leaving: Annotated[float, msgspec.Meta(ge=0)]
+    retired: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    requests: Annotated[int, msgspec.Meta(ge=0)] = 0
+    upgraded: Annotated[int, msgspec.Meta(ge=0)] = 0  # WebSockets and the like, CONNECT tunnels
+    relayed: Annotated[int, msgspec.Meta(ge=0)] = 0  # connections that are no HTTP
+    connections: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cut_requests: Annotated[int, msgspec.Meta(ge=0)] = 0  # which did not end in time
+    cut_connections: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 ToClient: TypeAlias = Begin | Set | Drop | Commit | Unknown | Retired | Ping | Pong | Goodbye
-ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Stale | Ping | Pong
+ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Stale | Health | Drained | Ping | Pong
 
 _TO_CLIENT: dict[str, type[ToClient]] = {
     "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "unknown": Unknown,
@@ -153,7 +187,8 @@ _TO_CLIENT: dict[str, type[ToClient]] = {
 }  # fmt: skip
 _TO_SERVER: dict[str, type[ToServer]] = {
     "hello": Greeting, "want": Want, "ack": Ack, "nack": Nack, "seen": Seen,
-    "released": Released, "trusts": Trusts, "stale": Stale, "ping": Ping, "pong": Pong,
+    "released": Released, "trusts": Trusts, "stale": Stale, "health": Health, "drained": Drained,
+    "ping": Ping, "pong": Pong,
 }  # fmt: skip
 _ENCODER = msgspec.json.Encoder()
 

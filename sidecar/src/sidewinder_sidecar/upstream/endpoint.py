@@ -7,6 +7,7 @@ are made by `dial`.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from sidewinder_sidecar.compiled import mypyc_attr
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Receiver, Request
     from sidewinder_sidecar.settings import Limits
     from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
+    from sidewinder_sidecar.upstream.balance.latency import Latency
     from sidewinder_sidecar.wheel import Wheel
+
+
+class Observer(Protocol):
+    """Who wants to know how each try went. Hangs on one endpoint.
+
+    `status` is the answer's, 0 where none came; `error` a key of errors.TABLE, "" where the answer is all there is to
+    say. `seconds` are from the try's beginning to the head of its answer, or to its failure. ("caller_gone": nothing
+    was found out.)
+    """
+
+    def settled(self, status: int, error: str, now: float, seconds: float) -> None: ...
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -31,11 +44,14 @@ class Endpoint:
     """`active` counts the attempts that run; `retired` ones finish them and never pool again.
 
     `identity` is whom TLS must find there, with a certificate of the mesh; `server_name` a host's, with anybody's.
+    `usable` is what balancers go by: ready, healthy and not ejected. `probing`: ejected, and one try is to find out
+    whether it can come back.
     """
 
     __slots__ = (
-        "active", "address", "connect_timeout", "dials", "identity", "idle", "keyring", "limits", "ready", "retired",
-        "secure", "server_name", "trust", "uid", "weight", "wheel", "zone",
+        "active", "address", "connect_timeout", "dials", "ejected", "healthy", "identity", "idle", "keyring", "labels",
+        "latency", "limits", "observers", "probing", "ready", "retired", "risen", "secure", "server_name", "trust",
+        "uid", "usable", "weight", "wheel", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -55,13 +71,42 @@ class Endpoint:
         self.idle: list[http1.Connection] = []  # most recently used last
         self.dials: set[Dial] = set()
         self.retired = False
+        self.observers: tuple[Observer, ...] = ()  # none: nothing is measured either
+        self.ejected = self.probing = False
+        self.healthy = True
+        self.latency: Latency | None = None  # what it answers in, where a balancer asks
+        self.risen = -inf  # when its slow start began
         self.update(spec)
 
     def update(self, spec: EndpointSpec) -> None:
         """A new snapshot's word on the same endpoint."""
         self.weight = spec.weight
         self.zone = spec.zone
+        self.labels = spec.labels
         self.ready = spec.ready
+        self.healthy = spec.healthy
+        self.judge()
+
+    def judge(self) -> None:
+        """May it get new requests, all things considered? Whoever changed one of them tells `Backend.reshape`."""
+        self.usable = self.ready and self.healthy and not self.ejected
+
+    def watch(self, observer: Observer) -> None:
+        """Tell it of every try from now on."""
+        self.observers = (*self.observers, observer)
+
+    def unwatch(self, observer: Observer) -> None:
+        """Tell it no more."""
+        self.observers = tuple(other for other in self.observers if other is not observer)
+
+    def settled(self, status: int, error: str, now: float, seconds: float) -> None:
+        """How one try went, told once for each by whoever opened it."""
+        for observer in self.observers:
+            observer.settled(status, error, now, seconds)
+
+    def begin_slow_start(self, now: float) -> None:
+        """It gets little at first, where its backend has a slow start."""
+        self.risen = now
 
     def open(self, request: Request, receiver: Receiver) -> messages.Attempt:
         """One try. Calls nobody back before it has returned. Raises Unsendable for a request that a filter broke."""
@@ -83,6 +128,13 @@ class Endpoint:
                 return attempt
         Dial(self, attempt, http1.Connection)
         return attempt
+
+    def spare(self) -> bool:
+        """Close a kept connection, the one that rests longest, to make room elsewhere. False: there is none."""
+        if not self.idle:
+            return False
+        self.idle.pop(0).close()
+        return True
 
     def forget(self, connection: http1.Connection) -> None:
         """It is not idle any more: closed, by whichever side."""

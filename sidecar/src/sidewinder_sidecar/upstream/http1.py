@@ -13,6 +13,7 @@ sent again is the exchange's to say. A fresh one has no such excuse: SENT, `rese
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.errors import UpstreamError
@@ -22,7 +23,7 @@ from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, END, LENGTH, NONE, Se
 from sidewinder_sidecar.http1.sending import Sender
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT
 from sidewinder_sidecar.tls.keyring import REFUSED, failure
-from sidewinder_sidecar.wire import OPEN
+from sidewinder_sidecar.wire import OPEN, jittered
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
@@ -44,8 +45,8 @@ _STATES: Final = ("idle", "head", "length", "chunks", "close", "tunnel")
 class Connection(Sender):
     """One connection to one endpoint."""
 
-    __slots__ = ("answering", "attempt", "chunks", "endpoint", "epoch", "idle_seconds", "informed", "keep", "left",
-                 "seen", "since", "spent", "state", "unread", "used", "waits")  # fmt: skip
+    __slots__ = ("ages_at", "answering", "attempt", "chunks", "endpoint", "epoch", "idle_seconds", "informed", "keep",
+                 "left", "seen", "since", "spent", "state", "unread", "used", "waits")  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         """`attempt` is what the connection is made for."""
@@ -54,6 +55,7 @@ class Connection(Sender):
         self.endpoint = endpoint
         self.epoch = 0  # of the certificate that it was made with
         self.spent = False  # it is not to be kept
+        self.ages_at = inf
         self.used = 0  # answers so far
         self.since = 0.0  # when it became idle
         self.seen = Seen()
@@ -264,7 +266,7 @@ class Connection(Sender):
         endpoint = self.endpoint
         endpoint.active -= 1
         if not (self.keep and attempt.ended and not rest and self.wired == OPEN and not endpoint.retired) or (
-            self.secure and self._is_over()
+            self.spent or (self.secure and self._is_over())
         ):
             self.state = IDLE
             self.close()
@@ -278,7 +280,7 @@ class Connection(Sender):
 
     def _is_over(self) -> bool:
         """Over TLS a connection lives no longer than the certificate that it was made with."""
-        return self.spent or (self.endpoint.identity != "" and self.epoch != self.endpoint.keyring.epoch)
+        return self.endpoint.identity != "" and self.epoch != self.endpoint.keyring.epoch
 
     def drain(self) -> None:
         """Close, after the answer that it waits for."""
@@ -324,7 +326,8 @@ class Connection(Sender):
 
     def on_open(self) -> None:
         self.since = now = self.wheel.clock()
-        self.wake(now + self.idle_seconds)
+        self.ages_at = now + jittered(self.limits.upstream_age_seconds)
+        self.wake(min(now + self.idle_seconds, self.ages_at))
         attempt, self.attempt = self.attempt, None
         if attempt is None or attempt.receiver is None:
             self.abort()  # cancelled in the very turn in which it connected
@@ -357,9 +360,14 @@ class Connection(Sender):
             self.attempt.receiver.on_writable()
 
     def on_due(self, now: float) -> None:
+        if now >= self.ages_at:
+            self.ages_at = inf
+            self.drain()
+            if self.wired != OPEN:
+                return
         due = self.since + self.idle_seconds if self.state == IDLE else now + self.idle_seconds
         if now < due:
-            self.wake(due)
+            self.wake(min(due, self.ages_at))
         else:
             self.endpoint.forget(self)
             self.close()

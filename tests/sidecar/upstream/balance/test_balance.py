@@ -1,20 +1,92 @@
-"""Who may be picked at all, and by which algorithm."""
+"""Who may be picked at all, by which algorithm, and what is built in steps."""
 
 from __future__ import annotations
 
 import pytest
 
-from sidewinder_sidecar.snapshot.upstreams import LeastRequest, RoundRobin
-from sidewinder_sidecar.upstream.balance import BALANCERS, balancer
+from sidewinder_sidecar.snapshot.upstreams import (
+    BackendSpec,
+    LeastRequest,
+    LocalitySpec,
+    Maglev,
+    PeakEWMA,
+    Random,
+    RingHash,
+    RoundRobin,
+)
+from sidewinder_sidecar.upstream.balance import BALANCERS, balancer, prepare
+from sidewinder_sidecar.upstream.balance.hashed import hashed
 from tests.support.memory import endpoints
 
+SIMPLE = [RoundRobin(), LeastRequest(), Random(), PeakEWMA()]
+HASHES = [RingHash(), Maglev(table_size=251)]
 
-@pytest.mark.parametrize("spec", [RoundRobin(), LeastRequest()])
-def test_only_ready_endpoints_with_a_weight(spec):
-    made = endpoints(1, 0, 1)
-    made[0].ready = False
-    made_of = balancer(spec, made)
-    assert type(made_of) is BALANCERS[type(spec)]
-    assert all(made_of.pick() is made[2] for _ in range(20))
-    assert balancer(spec, made[:2]) is None
-    assert balancer(spec, []) is None
+
+def spec(balancing, **more):
+    return BackendSpec(name="v1", endpoints="v1", balancing=balancing, **more)
+
+
+def whole(steps):
+    """What a generator returns, and in how many steps."""
+    count = 0
+    while True:
+        try:
+            next(steps)
+            count += 1
+        except StopIteration as done:
+            return done.value, count
+
+
+def table(balancing, made, known=None):
+    return whole(prepare(balancing, made, [one.weight for one in made], known))[0]
+
+
+@pytest.mark.parametrize("balancing", SIMPLE, ids=repr)
+def test_the_simple_ones_know_only_who_is_usable(balancing):
+    made = endpoints(1, 1, 1)
+    of = balancer(spec(balancing), made[2:], made, "", None)
+    assert type(of) is BALANCERS[type(balancing)]
+    assert all(of.pick() is made[2] for _ in range(20))
+    assert balancer(spec(balancing), [], made, "", None) is None
+    assert table(balancing, made) is None
+
+
+@pytest.mark.parametrize("balancing", HASHES, ids=repr)
+def test_a_hash_keeps_its_table_over_changes_of_who_is_usable(balancing):
+    made = endpoints(1, 1, 1)
+    known = table(balancing, made)
+    keys = [hashed(b"%d" % number) for number in range(200)]
+    before = [balancer(spec(balancing), made, made, "", known).pick((), key) for key in keys]
+    assert set(before) == set(made)
+    without = balancer(spec(balancing), made[1:], made, "", known)
+    assert without is known
+    after = [without.pick((), key) for key in keys]
+    assert all(new is old for new, old in zip(after, before, strict=True) if old is not made[0])
+    assert made[0] not in after
+    assert [balancer(spec(balancing), made, made, "", known).pick((), key) for key in keys] == before
+
+
+@pytest.mark.parametrize("balancing", HASHES, ids=repr)
+def test_a_table_is_built_anew_only_for_others(balancing):
+    made = endpoints(1, 1, 2)
+    known = table(balancing, made)
+    assert table(balancing, made, known) is known
+    assert table(balancing, made[:2], known) is not known
+    made[0].weight = 5
+    assert table(balancing, made, known) is not known
+    assert table(balancing, [], known) is None
+
+
+@pytest.mark.parametrize("balancing", [RingHash(), Maglev()], ids=repr)
+def test_a_long_table_is_built_in_many_steps(balancing):
+    made = endpoints(*[1] * 300)
+    assert whole(prepare(balancing, made, [1] * 300, None))[1] > 300
+
+
+def test_locality_is_a_balancer_for_each_level():
+    made = endpoints(1, 1)
+    made[0].zone, made[1].zone = "a", "b"
+    of = balancer(spec(LeastRequest(), locality=LocalitySpec()), made, made, "b", None)
+    assert {of.pick() for _ in range(50)} == {made[1]}
+    both = balancer(spec(LeastRequest(), locality=LocalitySpec()), made, made, "c", None)
+    assert {both.pick() for _ in range(50)} == set(made)

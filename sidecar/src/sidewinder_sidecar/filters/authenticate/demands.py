@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sidewinder_sidecar.claims import find, texts
 from sidewinder_sidecar.filters.authenticate.verdict import INVALID, SCOPE, Refusal
-from sidewinder_sidecar.filters.claims import find, texts
 from sidewinder_sidecar.snapshot.authentication import JwtProvider
 
 LATEST: Final = 253_402_300_800.0  # seconds since 1970: the year 10000; times in milliseconds are beyond it

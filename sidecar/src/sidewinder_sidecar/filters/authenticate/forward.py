@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
+from sidewinder_sidecar.claims import find, texts
 from sidewinder_sidecar.fields import Fields
-from sidewinder_sidecar.filters.claims import find, texts
 from sidewinder_sidecar.filters.headers import checked
 from sidewinder_sidecar.snapshot.authentication import Forward
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from sidewinder_sidecar.filters.claims import find, texts
+from sidewinder_sidecar.claims import find, texts
 from sidewinder_sidecar.snapshot.authorization import WhenSpec
 
 if TYPE_CHECKING:

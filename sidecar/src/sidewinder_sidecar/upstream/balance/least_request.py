@@ -30,7 +30,7 @@ class LeastRequestBalancer:
         self._count = len(endpoints)
         self._ends = None if min(weights) == max(weights) else list(accumulate(weights))
 
-    def pick(self, avoid: Collection[Endpoint] = ()) -> Endpoint:
+    def pick(self, avoid: Collection[Endpoint] = (), key: int | None = None, now: float = 0.0) -> Endpoint:
         """The better of two; when one failed already, the other."""
         endpoints = self._endpoints
         count = self._count

@@ -1,6 +1,7 @@
 """A verified claim by the name that policies write: `groups`, or `realm_access.roles` for a member of an object.
 
-Asked by the filters of authentication (forwarded headers, required claims) and authorization (`when`).
+Asked by the filters of authentication (forwarded headers, required claims) and authorization (`when`), and by balancing
+(hash keys).
 """
 
 from __future__ import annotations

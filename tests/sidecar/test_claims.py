@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidewinder_sidecar.filters.claims import find, texts
+from sidewinder_sidecar.claims import find, texts
 
 CLAIMS = {
     "sub": "alice",

@@ -1,0 +1,134 @@
+"""What others want to know of an exchange's tries: how each went (breakers, balancers), how many run (limits), spans.
+
+`Rescue(Observed)` says what follows from a try, `Exchange` fills the slots. A backend that nobody observes costs one
+truth test a try. Every try that was opened is settled once: with its answer when that is whole, or shows a failure, or
+is a probe's; else when the answer has ended, broken off, or is not wanted any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidewinder_sidecar.errors import TABLE
+from sidewinder_sidecar.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from sidewinder_sidecar.messages import Response
+    from sidewinder_sidecar.resilience.concurrency import Concurrency
+    from sidewinder_sidecar.router.route import Route
+    from sidewinder_sidecar.upstream.backend import Backend
+    from sidewinder_sidecar.upstream.endpoint import Endpoint
+
+UNREACHED: Final = b"x-sidewinder-unreached"  # a server's sidecar says: the application was never reached, see `rescue`
+OVERLOADED: Final = TABLE["overloaded"].type.encode()  # as Proxy-Status has it
+
+
+class Observed(Timeouts):
+    """Which endpoint a try is at, and since when, if anybody wants to know."""
+
+    __slots__ = (
+        "endpoint",
+        "exact",  # a headless Service's own backend
+        "failed",  # endpoints not to try again
+        "opened",  # when the try began that nobody was told of yet; 0.0: there is none
+        "permit",  # the limit that this request is counted in
+        "target",
+        "way",  # the route again, with all that only the data path knows of it
+    )  # fmt: skip
+
+    endpoint: Endpoint | None
+    exact: Backend | None
+    failed: tuple[Endpoint, ...]
+    opened: float
+    permit: Concurrency | None
+    target: Backend | None
+    way: Route | None
+
+    def _fail(self, error: str, detail: str = "") -> None:
+        raise NotImplementedError
+
+    def _is_inbound(self) -> bool:
+        raise NotImplementedError
+
+    # A try begins.
+
+    def _admitted(self, now: float) -> bool:
+        """May the endpoint be called, as far as limits go? If it is full, another one is; if nobody can be, the refusal
+        is on its way."""
+        target, endpoint = self.target, self.endpoint
+        assert target is not None
+        assert endpoint is not None
+        if endpoint.observers:
+            self.opened = now
+        if (limits := target.limits) is None:
+            return True
+        if self.permit is None:
+            if (full := limits.admit()) is not None:
+                self._fail("overloaded", limits.refuse(full))
+                return False
+            self.permit = limits
+        if endpoint.probing or (full := limits.full(endpoint, target.endpoints.values())) is None:
+            return True
+        other = target.pick_other((*self.failed, endpoint), now, self) if target is not self.exact else None
+        if other is None or other is endpoint or limits.full(other, target.endpoints.values()) is not None:
+            self._fail("overloaded", limits.refuse(full))
+            return False
+        self.endpoint = other
+        self.opened = now if other.observers else 0.0
+        return True
+
+    # A try is over.
+
+    def _answered(self, response: Response, whole: bool) -> None:
+        """The answer's head is here."""
+        assert self.endpoint is not None
+        if whole or response.status >= 500 or self.endpoint.probing:
+            self._settle(response.status, self._meaning(response) if response.status == 503 else "")
+
+    def _meaning(self, response: Response) -> str:
+        """What the sidecar of a server means by a 503 of its own: its application is away; or there is too much to do,
+        and to leave an endpoint alone for that would give the others still more."""
+        index = response.fields.index
+        if UNREACHED in index:
+            return "" if self._is_inbound() else "connect_failed"
+        return "overloaded" if OVERLOADED in index.get(b"proxy-status", b"") else ""
+
+    def _settle(self, status: int, error: str) -> None:
+        endpoint, opened = self.endpoint, self.opened
+        self.opened = 0.0
+        if endpoint is not None and opened:
+            now = self.proxy.clock()
+            endpoint.settled(status, error, now, (self.first_byte or now) - opened)
+
+    def _let_go(self) -> None:
+        """The exchange is over: what was not told yet is told now, before a try that runs is cancelled."""
+        if self.tries and not self.tries[-1].ended:
+            self._end_try(self.status, self.error)
+        if self.opened:
+            self._settle_late()
+        if (permit := self.permit) is not None:
+            self.permit = None
+            permit.leave()
+
+    def _settle_late(self) -> None:
+        error = self.error
+        if error == "caller_gone" and self.first_byte:
+            error = ""  # an answer had begun
+        elif error == "deadline" and not self._is_ours():
+            error = "caller_gone"  # whoever calls with too little time must not have endpoints ejected
+        elif error and self.attempt is None:  # the try never began, which only matters where it was a probe
+            assert self.endpoint is not None
+            if not self.endpoint.probing:
+                return
+            error = "caller_gone"
+        self._settle(self.status, error)
+
+    def _is_ours(self) -> bool:
+        """Is the deadline the route's, not one that the caller has asked for?"""
+        limit = self.way.request_timeout if self.way is not None else None
+        return limit is not None and self.deadline >= self.started + limit
+
+    def _end_try(self, status: int, error: str) -> None:
+        if self.tries:
+            last = self.tries[-1]
+            last.ended, last.status, last.error = self.proxy.clock(), status, error

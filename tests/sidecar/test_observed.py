@@ -1,0 +1,279 @@
+"""Every try is settled once, with what came of it; limits count every request once, whatever happens to it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT
+from sidewinder_sidecar.observed import UNREACHED
+from sidewinder_sidecar.resilience.breaker import UNKNOWN, Rules
+from sidewinder_sidecar.snapshot.routes import RetrySpec
+from sidewinder_sidecar.snapshot.upstreams import BreakerSpec, ConcurrencySpec, LimitsSpec
+from tests.support import memory
+from tests.support.memory import Scene, backend, shop
+
+RETRY = RetrySpec(attempts=2, codes=(429, 503), conditions=("ConnectFailure", "Reset"), backoff=0.01, max_backoff=0.01)
+
+
+class Ledger:
+    """An observer that writes down."""
+
+    def __init__(self):
+        self.told = []
+
+    def settled(self, status, error, now, seconds):
+        self.told.append((status, error, round(seconds, 3)))
+
+
+def scene_of(addresses=1, retry=None, breaker=None, concurrency=None, **options):
+    if retry is not None:
+        options["retry"] = retry
+    made = backend("v1", addresses, breaker=breaker, concurrency=concurrency)
+    return Scene(*shop(memory.rule("v1", **options), backends=(made,)))
+
+
+def watched(**options):
+    scene, ledger = scene_of(**options), Ledger()
+    for endpoint in scene.made:
+        endpoint.watch(ledger)
+    target = scene.fleet.backends["v1"]
+    target.reshape(scene.clock())
+    return scene, ledger
+
+
+def test_nobody_watches_nobody_is_told():
+    scene = scene_of()
+    assert not scene.fleet.backends["v1"].watched
+    caller = scene.ask()
+    assert caller.exchange.opened == 0.0
+    scene.attempt().answer(200, b"ok")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_an_answer_is_told_with_the_time_to_its_head(status, whole):
+    scene, ledger = watched()
+    scene.ask()
+    scene.clock.advance(0.25)
+    attempt = scene.attempt()
+    attempt.answer(status, b"fine" if whole else None, whole=whole)
+    if not whole:
+        assert ledger.told == ([(503, "", 0.25)] if status == 503 else [])
+        scene.clock.advance(5.0)
+        attempt.data(b"fine")
+        attempt.end()
+    assert ledger.told == [(status, "", 0.25)]
+    scene.check()
+
+
+def test_an_answer_that_breaks_off_is_a_failure():
+    scene, ledger = watched()
+    scene.ask()
+    attempt = scene.attempt()
+    attempt.answer(200)
+    attempt.fail(ANSWERING, "incomplete")
+    assert ledger.told == [(0, "incomplete", 0.0)]
+    scene.check()
+
+
+def test_each_try_of_a_request_is_told():
+    scene, ledger = watched(addresses=3, retry=RETRY)
+    scene.ask()
+    scene.attempt().fail(CONNECT, "connect_refused")
+    scene.clock.advance(0.1)
+    scene.attempt().answer(429, b"later", whole=True)
+    scene.clock.advance(0.1)
+    scene.attempt().answer(200, b"ok", whole=True)
+    assert [told[:2] for told in ledger.told] == [(0, "connect_refused"), (429, ""), (200, "")]
+    scene.check()
+
+
+def test_an_application_that_its_sidecar_did_not_reach_is_one_that_could_not_be_connected_to():
+    scene, ledger = watched()
+    scene.ask()
+    scene.attempt().answer(503, b"", (UNREACHED, b"1"))
+    assert ledger.told[0][:2] == (503, "connect_failed")
+
+
+def test_who_says_that_there_is_too_much_to_do_has_not_failed():
+    scene, ledger = watched()
+    scene.ask()
+    scene.attempt().answer(503, b"", (b"proxy-status", b'sidewinder; error=connection_limit_reached; details="x"'))
+    scene.ask()
+    scene.attempt().answer(503, b"", (b"proxy-status", b"sidewinder; error=destination_unavailable"))
+    assert [told[:2] for told in ledger.told] == [(503, "overloaded"), (503, "")]
+    assert Rules(BreakerSpec()).verdict(503, "overloaded") == UNKNOWN
+
+
+def test_a_caller_that_leaves_says_nothing_before_the_answer_and_well_after_it_began():
+    scene, ledger = watched()
+    scene.ask().exchange.on_caller_gone("caller_gone")
+    caller = scene.ask()
+    scene.attempt().answer(200)
+    caller.exchange.on_caller_gone("caller_gone")
+    assert [told[:2] for told in ledger.told] == [(499, "caller_gone"), (200, "")]
+    scene.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "error"),
+    [
+        pytest.param({"request_timeout": 1.0}, (), "deadline", id="the route's"),
+        pytest.param({"backend_timeout": 1.0}, (), "try_timeout", id="a try's"),
+        pytest.param({}, ((b"x-request-deadline", b"1s"),), "caller_gone", id="the caller's own"),
+        pytest.param(
+            {"request_timeout": 2.0}, ((b"x-request-deadline", b"1s"),), "caller_gone", id="shorter than the route's"
+        ),
+    ],
+)
+def test_whose_time_is_over(options, asked, error):
+    scene, ledger = watched(**options)
+    scene.ask(b"GET", b"/", *asked)
+    scene.clock.advance(3.0)
+    assert [told[1] for told in ledger.told] == [error]
+    scene.check()
+
+
+def test_a_tunnel_is_told_when_it_opens():
+    scene, ledger = watched()
+    caller = scene.ask(upgrade=b"websocket")
+    attempt = scene.attempt()
+    attempt.open_tunnel()
+    assert [told[:2] for told in ledger.told] == [(101, "")]
+    attempt.end()
+    caller.exchange.on_request_end(None)
+    assert len(ledger.told) == 1
+
+
+def test_an_endpoint_is_ejected_and_comes_back_by_exactly_one_request():
+    scene = scene_of(addresses=3, breaker=BreakerSpec(consecutive=2, open_seconds=1.0))
+    target = scene.fleet.backends["v1"]
+    bad = scene.made[0]
+    while bad.usable:
+        scene.ask()
+        attempt = scene.attempt()
+        attempt.answer(503 if attempt.endpoint is bad else 200, b"", whole=True)
+    for _ in range(50):
+        scene.ask()
+        assert scene.attempt().endpoint is not bad
+        scene.attempt().answer(200, b"", whole=True)
+    scene.clock.advance(1.1)
+    for _ in range(10):
+        scene.ask()
+    running = [attempt for attempt in scene.opened if not attempt.over]
+    [probe] = [attempt for attempt in running if attempt.endpoint is bad]
+    for attempt in running:
+        if attempt is not probe:
+            attempt.answer(200, b"", whole=True)
+    assert not bad.usable
+    probe.answer(200)  # its head is enough
+    assert bad.usable
+    probe.end()
+    assert target.outliers.ejections == 1
+    scene.check()
+
+
+def test_a_probe_that_never_begins_is_given_to_the_next_request():
+    scene = scene_of(
+        addresses=3,
+        breaker=BreakerSpec(consecutive=1, open_seconds=1.0),
+        concurrency=ConcurrencySpec(whole=LimitsSpec(requests=1)),
+    )
+    scene.ask()
+    bad = scene.attempt().endpoint
+    scene.attempt().answer(503, b"", whole=True)
+    caller = scene.ask()  # the one that is allowed
+    scene.clock.advance(1.1)
+    refused = scene.ask()
+    assert (refused.status, bad.probing) == (503, False)
+    scene.attempt().answer(200, b"", whole=True)
+    assert caller.status == 200
+    scene.ask()
+    assert scene.attempt().endpoint is bad
+    scene.attempt().answer(200, b"", whole=True)
+    assert bad.usable
+    scene.check()
+
+
+def test_too_many_are_refused_at_once_with_the_reason_and_a_time():
+    scene = scene_of(concurrency=ConcurrencySpec(whole=LimitsSpec(requests=2)))
+    for _ in range(2):
+        scene.ask()
+    refused = scene.ask()
+    assert (refused.status, refused.header(b"retry-after")) == (503, b"1")
+    assert refused.header(b"proxy-status") == (
+        b'sidewinder; error=connection_limit_reached; details="2 requests to v1 run already"'
+    )
+    assert scene.records[-1].error == "overloaded"
+    for attempt in scene.opened:
+        attempt.answer(200, b"", whole=True)
+    scene.ask()
+    scene.attempt().answer(200, b"", whole=True)
+    assert scene.fleet.backends["v1"].limits.requests == 0
+    scene.check()
+
+
+def test_who_is_full_is_passed_over_until_all_are():
+    scene = scene_of(addresses=2, concurrency=ConcurrencySpec(endpoint=LimitsSpec(requests=1)))
+    assert scene.ask().status == scene.ask().status == 0
+    assert {attempt.endpoint for attempt in scene.opened} == set(scene.made)
+    limits = scene.fleet.backends["v1"].limits
+    assert sum(limits.refused.values()) == 0, "who was passed over has refused nobody"
+    assert scene.ask().status == 503
+    assert limits.refused["requests"] == 1
+    for attempt in scene.opened:
+        attempt.answer(200, b"", whole=True)
+    scene.check()
+
+
+class Machine(RuleBasedStateMachine):
+    """Requests end in any way: what was opened is settled once, what was admitted leaves once."""
+
+    def __init__(self):
+        super().__init__()
+        self.scene, self.ledger = watched(
+            addresses=3, retry=RETRY, concurrency=ConcurrencySpec(whole=LimitsSpec(requests=4))
+        )
+        self.callers = []
+
+    def live(self):
+        return [attempt for attempt in self.scene.opened if not attempt.over]
+
+    @rule(asked=st.sampled_from([(), ((b"x-request-deadline", b"500ms"),)]), body=st.booleans())
+    def ask(self, asked, body):
+        self.callers.append(self.scene.ask(b"GET", b"/", *asked, body=b"body" if body else b""))
+
+    @precondition(lambda self: self.live())
+    @rule(number=st.integers(0, 9), status=st.sampled_from([200, 429, 503]), whole=st.booleans())
+    def answer(self, number, status, whole):
+        attempt = self.live()[number % len(self.live())]
+        attempt.answer(status, b"ok", whole=whole)
+
+    @precondition(lambda self: self.live())
+    @rule(number=st.integers(0, 9), error=st.sampled_from([(CONNECT, "connect_refused"), (SENT, "reset")]))
+    def fail(self, number, error):
+        attempt = self.live()[number % len(self.live())]
+        attempt.fail(*error)
+
+    @precondition(lambda self: self.callers)
+    @rule(number=st.integers(0, 9))
+    def leave(self, number):
+        self.callers.pop(number % len(self.callers)).exchange.on_caller_gone("caller_gone")
+
+    @rule(seconds=st.floats(0.01, 1.0))
+    def time_passes(self, seconds):
+        self.scene.clock.advance(seconds)
+
+    @invariant()
+    def counted_once(self):
+        assert len(self.ledger.told) == len(self.scene.opened) - len(self.live())
+        assert self.scene.fleet.backends["v1"].limits.requests == len(self.scene.proxy.running)
+        assert self.scene.faults == []
+        assert self.scene.proxy.bugs == 0
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
