@@ -133,7 +133,7 @@ class Reply:
     """An answer the proxy gives itself: by a filter (policy, redirect) or from the error table.
 
     `error` is a key of errors.TABLE or "" for an answer that is no refusal (redirect, direct response); `detail` is
-    for a person and goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
+    for a person, goes into Proxy-Status and the access log. A body of None is filled from error and detail by Accept.
     A status of 0 is no answer: the caller's connection is reset.
     `decision` is the policy's rule that wants this, for the access log and for nobody else.
     """

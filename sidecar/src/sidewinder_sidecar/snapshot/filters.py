@@ -100,7 +100,7 @@ class SizeLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="S
 
 
 class Mirror(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="RequestMirror"):
-    """Sends a copy of `numerator` of `denominator` requests to `backend` (a BackendSpec's name), whose answer goes nowhere.
+    """Sends a copy of `numerator` of `denominator` requests to `backend`, a BackendSpec's name; no one gets its answer.
 
     With `compare` it is read, and where it differs from the caller's is counted and told.
     """
@@ -128,7 +128,7 @@ class Abort(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="Fault"):
-    """Goes wrong on purpose. `headers`: a request may ask for it itself; `expires`: seconds since 1970, 0.0 is never."""
+    """Goes wrong on purpose. `headers`: a request may ask for it; `expires`: seconds since 1970, 0.0 is never."""
 
     delay: Delay | None = None
     abort: Abort | None = None

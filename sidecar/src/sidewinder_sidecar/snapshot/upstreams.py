@@ -25,7 +25,7 @@ class Random(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="Rando
 
 
 class PeakEWMA(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="PeakEWMA"):
-    """Power of two choices over expected latency: a moving average that jumps up at once and falls over `decay` seconds,
+    """Power of two choices over expected latency: a moving average that jumps up at once, falls over `decay` seconds,
     times requests in flight and one more. `start` seconds are what is expected of an endpoint nobody has measured.
 
     Source: Finagle's PeakEwma; its decay of 10 s, and Linkerd's first guess of 30 ms.
