@@ -5,6 +5,9 @@ PYTHON ?= $(shell for found in python3.11 python3.12 python3.13; do $$found -c '
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# Where it is set, as in many containers, every process of every test compiles all sources anew: half of the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## This list
@@ -69,7 +72,7 @@ test-live: $(VENV) ## Real processes, real sockets; who needs a second try is to
 	$(BIN)/pytest -q -m live --reruns 1
 
 .PHONY: chaos
-chaos: $(VENV) ## Every fault of the matrix under load, six minutes: the table, here and in docs/chaos.md
+chaos: $(VENV) ## Every fault of the matrix under load, nine minutes: the table, here and in docs/chaos.md
 	$(BIN)/python -m tests.chaos $(ONLY)
 
 .PHONY: test
@@ -104,6 +107,11 @@ bench-authorization: $(VENV) ## What 1 000 rules about who may call cost, and li
 .PHONY: bench-balancing
 bench-balancing: $(VENV) ## What choosing one of 10 to 10 000 endpoints costs
 	PYTHONPATH=.:sidecar/src $(BIN)/python benchmarks/balancing.py
+
+.PHONY: bench-crowd
+bench-crowd: $(VENV) ## What a thousand endpoints and a hundred open breakers cost, beside Envoy; BENCH_PYTHON names what is measured
+	$(MAKE) --no-print-directory $(VENV)-bench/.complete
+	BENCH_PYTHON=$${BENCH_PYTHON:-$(VENV)-bench/bin/python} $(BIN)/python benchmarks/crowd.py
 
 .PHONY: bench-discovery
 bench-discovery: $(VENV) ## 1 000 Services, 2 000 sidecars: apply to last acknowledgement, CPU and memory of a replica (as root)

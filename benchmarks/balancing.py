@@ -101,7 +101,7 @@ def worst() -> bool:
         costs.append(price(backend(balancing, made, slow_start=10.0).pick))
         for one in made:
             one.active = 5
-        zoned = "" if hashes else f"{price(backend(balancing, made, locality=LocalitySpec()).pick):.2f}"
+        zoned = f"{price(backend(balancing, made, locality=LocalitySpec()).pick):.2f}"
         bounded = f"{price(backend(bound(balancing), made).pick):.2f}" if hashes else ""
         print(f"{name:<16}" + "".join(f"{cost:>12.2f}" for cost in costs) + f"{zoned:>12}{bounded:>12}")
     return True

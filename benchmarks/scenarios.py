@@ -1,7 +1,7 @@
 """What is asked of each subject. Called by bench.
 
-`plain`: 1 KB GET over 32 kept connections. `features`: the same with all that a mesh configures. `connections`: 64 of
-them.
+`plain`: 1 KB GET over 32 kept connections. `features`: the same with all that a mesh configures. `resilience`: with
+breakers, limits, checks and what else keeps a service up on top of it. `connections`: 64 of them.
 `reconnect`: a new connection for every request. `download`, `upload`: 1 MB. `idle`: 1 000 connections that did one
 request.
 `mtls`: 64 kept connections through two proxies that speak mutual TLS to each other. `mtls-new`: a new mTLS connection
@@ -92,13 +92,14 @@ def jwt(url: str, pids: Pids, seconds: float) -> Round:
     return wrk(url + "/api/1k", pids, seconds, 32, "-H", f"authorization: Bearer {credentials.token()}")
 
 
-MESHES = ("sidewinder", "envoy")  # who ends mTLS and verifies tokens by configuration alone
+MESHES = ("sidewinder", "envoy")  # who ends mTLS, verifies tokens and ejects by configuration alone
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         Scenario("plain", plain),
         Scenario("features", features, kind="features"),
+        Scenario("resilience", features, kind="resilience", subjects=MESHES),
         Scenario("connections", connections),
         Scenario("reconnect", reconnect),
         Scenario("download", download),

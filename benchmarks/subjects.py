@@ -21,6 +21,7 @@ from typing import NamedTuple
 import credentials
 import meshed
 import msgspec
+import resilient
 
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import filters, listeners, proxy, routes, services, upstreams
@@ -28,6 +29,7 @@ from sidewinder_sidecar.snapshot import filters, listeners, proxy, routes, servi
 PEERS = Path(__file__).parent / "peers"
 PYTHON = Path(os.environ.get("BENCH_PYTHON", sys.executable))
 READY_SECONDS = 10.0
+FEATURES = ("features", "resilience")  # the kinds with all that a mesh configures
 
 
 class Subject(NamedTuple):
@@ -194,18 +196,18 @@ def start_sidewinder(kind: str, port: int, folder: Path, following: int = 0) -> 
         "SIDEWINDER_PROBE_PORT": "0",
         "SIDEWINDER_ADMIN_PORT": "0",
         "PYTHONPATH": "",  # what is installed beside the interpreter, never the sources of this tree
-        "SIDEWINDER_ACCESS_LOG": "/dev/null" if kind == "features" else "off",
+        "SIDEWINDER_ACCESS_LOG": "/dev/null" if kind in FEATURES else "off",
     }
     if kind in meshed.IDENTITIES:
         environment["SIDEWINDER_IDENTITY"] = str(credentials.folder(meshed.IDENTITIES[kind]))
-    if kind == "features":
+    if kind in FEATURES:
         environment["SIDEWINDER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{_PORTS[-1].sink}"
     return spawn([str(PYTHON.parent / "sidewinder-sidecar")], folder, "sidewinder", environment)
 
 
 def mesh(kind: str, port: int, following: int = 0) -> snapshot.Snapshot:
     """What the other subjects' configurations say, as resources."""
-    ports, features = _PORTS[-1], kind == "features"
+    ports, features = _PORTS[-1], kind in FEATURES
     resources: dict[str, snapshot.Resource] = {
         "proxy/self": proxy.ProxySpec(name="bench", namespace="bench", trace_percent=1.0 if features else 0.0),
         "listener/way-in": listeners.ListenerSpec(
@@ -223,6 +225,8 @@ def mesh(kind: str, port: int, following: int = 0) -> snapshot.Snapshot:
         resources[f"endpoints/{full}"] = upstreams.EndpointsSpec(name=full, endpoints=(address,))
     rules = feature_rules() if features else plain_rules()
     resources["route/bench/all"] = routes.RouteSpec(name="bench/all", rules=rules)
+    if kind == "resilience":
+        return resilient.change(resources, ports.backend)
     return meshed.change(kind, resources, following)
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import jwt
 import pytest
+import yaml
 
 from sidewinder_sidecar import snapshot
+from sidewinder_sidecar.snapshot.filters import Fault, Mirror
 from sidewinder_sidecar.snapshot.services import ServiceSpec
+from sidewinder_sidecar.snapshot.upstreams import PeakEWMA
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -74,14 +77,16 @@ def test_a_wrong_scenario_is_refused_with_the_right_ones(bench, monkeypatch, cap
     assert right in capsys.readouterr().err
 
 
-def test_there_are_the_ten_scenarios_and_four_subjects(bench):
-    wanted = ["plain", "features", "connections", "reconnect", "download", "upload", "idle", "mtls", "mtls-new", "jwt"]
-    assert list(bench.SCENARIOS) == wanted
-    assert [name for name, one in bench.SCENARIOS.items() if one.subjects == ("sidewinder", "envoy")] == wanted[-3:]
+def test_there_are_the_eleven_scenarios_and_four_subjects(bench):
+    wanted = ["plain", "features", "resilience", "connections", "reconnect", "download", "upload", "idle"]
+    meshes = ["mtls", "mtls-new", "jwt"]
+    assert list(bench.SCENARIOS) == wanted + meshes
+    beside_envoy = [name for name, one in bench.SCENARIOS.items() if one.subjects == ("sidewinder", "envoy")]
+    assert beside_envoy == ["resilience", *meshes]
     assert list(bench.subjects.SUBJECTS) == ["sidewinder", "envoy", "nginx", "haproxy"]
 
 
-@pytest.mark.parametrize("kind", ["plain", "features", "outbound", "inbound", "jwt"])
+@pytest.mark.parametrize("kind", ["plain", "features", "resilience", "outbound", "inbound", "jwt"])
 def test_the_sidecars_configuration_is_a_snapshot(bench, monkeypatch, kind):
     monkeypatch.setattr(bench.subjects, "_PORTS", [bench.subjects.Ports(9000, 9001)])
     found = bench.subjects.mesh(kind, 9002, 9003)
@@ -89,8 +94,47 @@ def test_the_sidecars_configuration_is_a_snapshot(bench, monkeypatch, kind):
         assert snapshot.decode(name, snapshot.encode(body)) == body
     service = next(body for body in found.values() if isinstance(body, ServiceSpec))
     assert {f"route/{name}" for name in service.routes} <= set(found)
-    assert bool(service.policy) == (kind in ("inbound", "jwt"))
+    assert bool(service.policy) == (kind in ("inbound", "jwt", "resilience"))
     assert ("9003" in str(found)) == (kind == "outbound"), "only the hop out asks the hop in"
+
+
+def test_with_all_of_resilience_nothing_of_it_is_left_out_and_features_stay(bench, monkeypatch):
+    monkeypatch.setattr(bench.subjects, "_PORTS", [bench.subjects.Ports(9000, 9001)])
+    less, more = bench.subjects.mesh("features", 9002), bench.subjects.mesh("resilience", 9002)
+    assert less["proxy/self"] == more["proxy/self"]
+    for version in ("bench/v1:80", "bench/v2:80"):
+        called = more[f"backend/{version}"]
+        assert None not in (called.breaker, called.breaker.rate, called.concurrency)
+        assert (called.balancing, called.slow_start > 0) == (PeakEWMA(), True)
+        assert len(more[f"endpoints/{version}"].endpoints) == 3
+        assert version in [check.name for check in more["checks/self"].checks]
+    policy = more["policy/bench"]
+    assert policy.adaptive_concurrency
+    assert None not in (policy.size_limits.request_body, policy.size_limits.response_body)
+    for before, after in zip(less["route/bench/all"].rules[1:], more["route/bench/all"].rules[1:], strict=True):
+        assert after.filters[: len(before.filters)] == before.filters
+        assert [type(one) for one in after.filters[len(before.filters) :]] == [Mirror, Fault]
+        assert after.retry == before.retry
+
+
+def test_envoy_has_the_same_of_resilience():
+    (listener,), clusters = yaml.safe_load(template("resilience"))["static_resources"].values()
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert [one["name"] for one in manager["http_filters"]] == ["adaptive_concurrency", "fault", "router"]
+    assert all("request_mirror_policies" in route["route"] for route in routes(manager)[1:])
+    for cluster in clusters[:2]:
+        assert {"circuit_breakers", "outlier_detection", "health_checks", "least_request_lb_config"} <= set(cluster)
+        assert len(cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]) == 3
+    plainer = yaml.safe_load(template("features"))["static_resources"]["listeners"][0]
+    assert manager["access_log"] == plainer["filter_chains"][0]["filters"][0]["typed_config"]["access_log"]
+
+
+def template(kind):
+    return re.sub(r"@[a-z]+@", "9", (FOLDER / f"peers/envoy-{kind}.yaml").read_text())
+
+
+def routes(manager):
+    return manager["route_config"]["virtual_hosts"][0]["routes"]
 
 
 def test_no_template_keeps_a_placeholder(bench, monkeypatch, tmp_path):

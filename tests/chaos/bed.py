@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import socket
@@ -18,15 +19,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tests.chaos.fault_proxy import FaultProxy
 from tests.chaos.load import Load
+from tests.chaos.name_server import NameServer
+from tests.chaos.network import Network, mortal, need
 from tests.support.operator import Operator, operator
-from tests.support.sidecar import STARTED, Sidecar, Snapshot, snapshot
+from tests.support.sidecar import PROGRAM, STARTED, Sidecar, Snapshot, snapshot
 
 T = TypeVar("T")
 
@@ -43,11 +46,10 @@ RULE: dict[str, Any] = {
     },
 }
 
-FAKETIME = tuple(Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1") for machine in ("x86_64", "aarch64"))
+FAKETIME = f"/usr/lib/{platform.machine()}-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
-class NotRun(Exception):
-    """Why a case cannot be run here, and what would make it possible."""
+LEFT_BEHIND = ("bugs_total", "background_deaths_total", "requests_in_flight")
 
 
 class World:
@@ -86,6 +88,11 @@ def free_port() -> int:
         return port
 
 
+def host(number: int) -> str:
+    """An echo's name, where they have names."""
+    return f"pod-{number}.shop.test"
+
+
 def until(holds: Any, what: str, seconds: float = STARTED) -> float:
     """Waits until it holds; returns how long that took."""
     began = time.monotonic()
@@ -98,18 +105,22 @@ def until(holds: Any, what: str, seconds: float = STARTED) -> float:
 class Application:
     """An echo that is killed, stopped and started again, on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network, number: int) -> None:
+        self.address = network.addresses[number]
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        words = (sys.executable, "-m", "tests.cluster.apps", "echo", "--port", str(self.port))
+        self._command = (*mortal(), *network.inside(number), *words)
 
-    def start(self) -> None:
-        command = (sys.executable, "-m", "tests.cluster.apps", "echo", "--port", str(self.port))
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        until(self.answers, "an application")
+    def start(self, reached: bool = True) -> None:
+        """It answers when this returns; not so where it cannot be `reached`."""
+        self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        if reached:
+            until(self.answers, "an application")
 
     def answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            socket.create_connection((self.address, self.port), 1).close()
         except OSError:
             return False
         return True
@@ -139,6 +150,8 @@ class Wish(Protocol):
     @property
     def operated(self) -> bool: ...
     @property
+    def named(self) -> bool: ...
+    @property
     def load(self) -> Mapping[str, Any]: ...
     @property
     def rate(self) -> float: ...
@@ -147,16 +160,19 @@ class Wish(Protocol):
 class Bed:
     """All of it. `ways` are the networks to the endpoints, of cases that want to break them."""
 
-    def __init__(self, folder: Path, wish: Wish) -> None:
+    def __init__(self, folder: Path, wish: Wish, network: Network) -> None:
         self.folder = folder
         self.wish = wish
+        self.network = network
         self.world = World()
-        self.applications = [Application() for _ in range(ENDPOINTS)]
+        self.applications = [Application(network, number) for number in range(ENDPOINTS)]
         self.ways: list[FaultProxy] = []
         self.collector: FaultProxy | None = None
         self.operator: Operator | None = None
         self.discovery: FaultProxy | None = None
+        self.names: NameServer | None = None
         self._receiver: asyncio.Server | None = None
+        self._resolving: tuple[str, ...] = ()
         self._stack = ExitStack()
         self.port = free_port()
         self.sidecar: Sidecar | None = None
@@ -168,9 +184,14 @@ class Bed:
     def begin(self) -> None:
         """Everything runs, load but for."""
         for one in self.applications:
-            one.start()
+            one.start(reached=False)
         if self.wish.wired:
-            self.ways = [self._way(one.port) for one in self.applications]
+            self.ways = [self._way(one.port, one.address) for one in self.applications]
+        if self.wish.named:
+            self._resolving = self.network.resolving(self.folder)
+            names = NameServer({host(number): one.address for number, one in enumerate(self.applications)})
+            self.world.do(names.open("127.0.0.1"))
+            self.names = names
         if self.wish.collected:
             self._receiver = self.world.do(_collector())
             self.collector = self._way(self._receiver.sockets[0].getsockname()[1])
@@ -180,21 +201,23 @@ class Bed:
             self.world.do(self.discovery.open())
             self.operator.publish(self.picture())
         self.start_sidecar()
+        until(lambda: all(one.answers() for one in self.applications), "the applications")
         self.load = Load(self.port, self.wish.rate, **self.wish.load)
 
-    def _way(self, port: int) -> FaultProxy:
-        made = FaultProxy("127.0.0.1", port)
+    def _way(self, port: int, address: str = "127.0.0.1") -> FaultProxy:
+        made = FaultProxy(address, port)
         self.world.do(made.open())
         return made
 
     def picture(self) -> Snapshot:
         """The sidecar's configuration."""
-        doors = [one.port for one in (self.ways or self.applications)]
-        made = snapshot(doors[0], self.port, **RULE)
+        doors = [("127.0.0.1", one.port) for one in self.ways] or [(one.address, one.port) for one in self.applications]
+        made = snapshot(doors[0][1], self.port, **RULE)
         backend = next(body for name, body in made.items() if name.startswith("backend/"))
         backend["breaker"] = {}
         made[f"endpoints/{backend['endpoints']}"]["endpoints"] = [
-            {"uid": f"pod-{number}", "address": "127.0.0.1", "port": port} for number, port in enumerate(doors)
+            {"uid": f"pod-{number}", "address": host(number) if self.names else address, "port": port}
+            for number, (address, port) in enumerate(doors)
         ]
         return made
 
@@ -204,7 +227,8 @@ class Bed:
         if self.collector is not None:
             settings["OTLP_ENDPOINT"] = f"http://127.0.0.1:{self.collector.port}"
         environment = {f"SIDEWINDER_{name}": value for name, value in settings.items()}
-        self.sidecar = Sidecar(self.folder, environment | (self._clock() if self.wish.clock else {}))
+        clock = self._clock() if self.wish.clock else {}
+        self.sidecar = Sidecar(self.folder, environment | clock, (*mortal(), *self._resolving, *PROGRAM))
         self.sidecar.ready()
 
     def _configured(self) -> dict[str, str]:
@@ -230,12 +254,10 @@ class Bed:
 
     def _clock(self) -> dict[str, str]:
         """A wall clock that `jump` sets. Raises NotRun."""
-        library = next((str(path) for path in FAKETIME if path.exists()), "")
-        if not library:
-            raise NotRun("libfaketime is not there: apt-get install faketime")
+        need({FAKETIME: "faketime"})
         self.jump("+0")
         return {
-            "LD_PRELOAD": library,
+            "LD_PRELOAD": FAKETIME,
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # as when somebody sets a machine's clock
@@ -282,6 +304,8 @@ class Bed:
             one.kill()
         for way in (*self.ways, *filter(None, (self.collector, self.discovery))):
             self.world.do(way.close())
+        if self.names is not None:
+            self.world.do(self.names.close())
         if self._receiver is not None:
             self.world.loop.call_soon_threadsafe(self._receiver.close)
         self._stack.close()
@@ -295,10 +319,18 @@ async def _collector() -> asyncio.Server:
     return await asyncio.start_server(http1.answering(lambda request: http1.response(200)), "127.0.0.1", 0)
 
 
+def left_behind(metric: Callable[[str], float]) -> list[str]:
+    """What a sidecar that all callers have left should not show."""
+    with contextlib.suppress(AssertionError):
+        until(lambda: metric("sidewinder_requests_in_flight") == 0, "the last request's end", 3.0)
+    shown = {name: metric(f"sidewinder_{name}") for name in LEFT_BEHIND}
+    return [f"{name}: {value:g}" for name, value in shown.items() if value]
+
+
 @contextmanager
-def bed(folder: Path, wish: Wish) -> Iterator[Bed]:
+def bed(folder: Path, wish: Wish, network: Network) -> Iterator[Bed]:
     """A bed that ends with the block."""
-    made = Bed(folder, wish)
+    made = Bed(folder, wish, network)
     try:
         made.begin()
         yield made

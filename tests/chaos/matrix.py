@@ -7,26 +7,26 @@ What has to be true besides the figures is asserted by the function.
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from tests.chaos.bed import Bed, limit, open_files, until
+from tests.chaos.callers import deaf_callers, idle_connections, leaving_callers, slow_callers
 from tests.chaos.fault_proxy import BLACK_HOLE, Fault
 from tests.chaos.mesh import Mesh
+from tests.chaos.name_server import ANSWERS, FAILS, SILENT
 
 Hold: TypeAlias = Callable[[float], None]
 Break: TypeAlias = Callable[[Any, Hold], None]  # a Bed or, of a case with a mesh, a Mesh
 
 GARBAGE = bytes(range(256)) + b"\r\n\r\n"
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Ty"
-IDLE = 10_000  # connections; fewer where the process may not have so many files
-SLOW_CALLERS = 50
+LOST_PERCENT = 20  # of packets, each way: a third of all round trips wait for a retransmission, 200 ms at least
 SPARE_FILES = 40  # of the process's own, besides what callers take
 ROOM = 96 << 20  # of address space, besides what an idle process has: its bodies in flight would be far more
 
@@ -41,12 +41,14 @@ class Case(NamedTuple):
     clock: bool = False  # the sidecar's wall clock can be set
     collected: bool = False  # spans go to a collector
     operated: bool = False  # the configuration comes over a stream
+    named: bool = False  # the endpoints are called by names
     mesh: tuple[str, ...] | None = None  # a whole `sidewinder up` instead, with these options
     load: Mapping[str, Any] = {}
     rate: float = 100.0  # requests a second: enough for a p99, little enough for a busy machine
     lost: str = ""
     percent: float = 0.0
     recovery: float = 2.0  # seconds after its end in which nothing suffers any more; the goal
+    grows: float = 10.0  # MB that the sidecar may take more: what waits is bounded, whatever is wrong
     short: bool = True  # part of the short form
 
 
@@ -106,13 +108,61 @@ def half_open(bed: Bed, hold: Hold) -> None:
         hold(0.25)
 
 
+def cable_pulled(bed: Bed, hold: Hold) -> None:
+    """Nothing arrives there any more, not even a connection's first packet, and nobody tells."""
+    bed.network.cut(0)
+    hold(1)
+    bed.network.mend(0)
+
+
+def machine_lost(bed: Bed, hold: Hold) -> None:
+    """Its power fails; it comes back and knows of no connection."""
+    bed.network.cut(0)
+    bed.applications[0].kill()
+    hold(1)
+    bed.applications[0].start(reached=False)
+    bed.network.mend(0)
+    until(bed.applications[0].answers, "an application")
+
+
+def way_closed(bed: Bed, hold: Hold) -> None:
+    """Connections cannot be made; those that stand break at the next packet."""
+    bed.network.close_way(0)
+    hold(1)
+    bed.network.mend(0)
+
+
+def packets_lost(bed: Bed, hold: Hold) -> None:
+    bed.network.lose(0, LOST_PERCENT)
+    hold(1)
+    bed.network.lose(0, 0)
+
+
 def all_but_one(bed: Bed, hold: Hold) -> None:
-    """Two of three: more than may be ejected."""
+    """Two of three: more than may be ejected. Who refuses is found out at once, and others are asked."""
     for one in bed.applications[:2]:
         one.kill()
     hold(1)
     for one in bed.applications[:2]:
         one.start()
+
+
+def two_stopped(bed: Bed, hold: Hold) -> None:
+    """Two of three take requests and answer none."""
+    for one in bed.applications[:2]:
+        one.signal(signal.SIGSTOP)
+    hold(1)
+    for one in bed.applications[:2]:
+        one.signal(signal.SIGCONT)
+
+
+def two_ill(bed: Bed, hold: Hold) -> None:
+    """Two of three have something to answer to everybody, at once."""
+    for way in bed.ways[:2]:
+        way.set(Fault(garbage=UNAVAILABLE))
+    hold(1)
+    for way in bed.ways[:2]:
+        way.heal()
 
 
 # ── what a sidecar depends on ─────────────────────────────────────────────────────────────────────────────────────────
@@ -149,6 +199,19 @@ def discovery_away(bed: Bed, hold: Hold) -> None:
     bed.discovery.heal()
     bed.discovery.reset()
     bed.notes.append(f"a new configuration in force {bed.reconfigured():.1f} s after its end")
+
+
+def dns_away(bed: Bed, hold: Hold) -> None:
+    """Nobody answers, then nobody knows; each endpoint restarts meanwhile, so that new connections are needed."""
+    assert bed.names is not None
+    for mood, ones in ((SILENT, bed.applications[:2]), (FAILS, bed.applications[2:])):
+        bed.names.mood = mood
+        for one in ones:
+            hold(1 / 5)
+            one.kill()
+            one.start()
+        hold(1 / 5)
+    bed.names.mood = ANSWERS
 
 
 def clock_jumps(bed: Bed, hold: Hold) -> None:
@@ -199,48 +262,6 @@ def memory_at_limit(bed: Bed, hold: Hold) -> None:
     assert bed.metric("sidewinder_bugs_total") == 0
 
 
-def idle_connections(bed: Bed, hold: Hold) -> None:
-    """Opened and kept, with nothing on them."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for pid in (os.getpid(), bed.proxy.process.pid):
-        limit(pid, resource.RLIMIT_NOFILE, files)
-    most = min(IDLE, files - 1000)
-    before = bed.memory()
-    idle: list[socket.socket] = []
-    try:
-        idle.extend(socket.create_connection(("127.0.0.1", bed.port), 10) for _ in range(most))
-        until(lambda: bed.metric("sidewinder_connections") >= most, f"{most} connections")
-        hold(1)
-        kilobytes = (bed.memory() - before) * 1000 / most
-        bed.notes.append(f"{most} connections, {kilobytes:.1f} KB each")
-        assert kilobytes < 40, "the limit of connections is reckoned with 35 KB each"
-    finally:
-        for one in idle:
-            one.close()
-
-
-def slow_callers(bed: Bed, hold: Hold) -> None:
-    """Clients that send a byte of a head a second."""
-    over = threading.Event()
-    slow = [socket.create_connection(("127.0.0.1", bed.port), 10) for _ in range(SLOW_CALLERS)]
-
-    def drip() -> None:
-        for byte in b"GET / HTTP/1.1\r\nHost: reviews\r\nX-Slow: ":
-            for one in slow:
-                with contextlib.suppress(OSError):
-                    one.send(bytes((byte,)))
-            if over.wait(1.0):
-                return
-
-    dripping = threading.Thread(target=drip, daemon=True)
-    dripping.start()
-    hold(1)
-    over.set()
-    dripping.join(5)
-    for one in slow:
-        one.close()
-
-
 # ── a whole mesh of one machine: mutual TLS, an authority, an operator ────────────────────────────────────────────────
 
 
@@ -267,13 +288,17 @@ LARGE = {"method": "PUT", "body_bytes": 200_000}
 CASES: tuple[Case, ...] = (
     Case("endpoint killed", killed),
     Case("endpoint stopped", stopped),
+    Case("endpoint's cable pulled", cable_pulled),
+    Case("endpoint's machine lost", machine_lost, short=False),
+    Case("no way to an endpoint", way_closed, short=False),
+    Case("packets lost", packets_lost),
     Case("endpoint slow", wire(Fault(delay=1.0)), wired=True, short=False),
     Case("endpoint flapping", flapping, wired=True),
     Case("endpoint refusing", refusing, wired=True, short=False),
-    Case(
-        "two of three killed", all_but_one, percent=25.0,
-        lost="no more than half may be ejected, and retries have a budget",
-    ),
+    Case("two of three killed", all_but_one),
+    Case("two of three stopped", two_stopped, short=False),
+    Case("two of three answer 503", two_ill, wired=True, percent=20.0, short=False,
+         lost="no more than half may be ejected, and retries have a budget"),
     Case("answers garbage", wire(Fault(garbage=GARBAGE)), wired=True),
     Case("answers half a head", wire(Fault(garbage=HALF)), wired=True, short=False),
     Case(
@@ -282,30 +307,34 @@ CASES: tuple[Case, ...] = (
     ),
     Case("loses what follows a head's first bytes", wire(Fault(lose_after=9)), wired=True, short=False),
     Case("resets at any byte", reset_anywhere, wired=True),
-    Case("half-open connections", half_open, wired=True),
-    Case("black hole", wire(BLACK_HOLE), wired=True),
-    Case("reads nothing, small bodies", wire(Fault(deaf=True)), wired=True, load=SMALL),
+    Case("half-open connections", half_open, wired=True, short=False),
+    Case("black hole", wire(BLACK_HOLE), wired=True, short=False),
+    Case("reads nothing, small bodies", wire(Fault(deaf=True)), wired=True, load=SMALL, short=False),
     Case("reads nothing, large bodies", wire(Fault(deaf=True)), wired=True, load=LARGE, rate=30.0, percent=2.0,
          lost="a body that is too large to be kept cannot be sent twice", short=False),
-    Case("sends slowly", wire(Fault(rate=400)), wired=True, percent=15.0, short=False,
+    Case("sends slowly", wire(Fault(rate=400)), wired=True, percent=5.0, short=False,
          lost="the caller has the head already"),
     Case("collector away", collector_away, collected=True, short=False),
     Case("operator killed", operator_killed, operated=True),
     Case("discovery stream black-holed", discovery_away, operated=True, short=False),
+    Case("DNS away", dns_away, named=True),
     Case("clock jumps", clock_jumps, clock=True, short=False),
     Case(
         "sidecar killed and restarted", sidecar_killed, percent=100.0,
-        lost="nothing listens until it serves again", recovery=4.0,
+        lost="nothing listens until it serves again",
     ),
     Case("files at their limit", files_at_limit, percent=5.0, lost="no new connection of a caller can be taken"),
     Case("memory at its limit", memory_at_limit, wired=True, load=LARGE, rate=30.0, short=False, percent=2.0,
          lost="a body that is too large to be kept cannot be sent twice"),
-    Case("10 000 idle connections", idle_connections, settings={"LIMIT_CONNECTIONS": "12000"}, short=False),
+    Case("10 000 idle connections", idle_connections, settings={"LIMIT_CONNECTIONS": "12000"}, grows=50.0,
+         short=False),
     Case("a byte a second", slow_callers),
+    Case("callers that read nothing", deaf_callers, short=False),
+    Case("callers that leave in the middle", leaving_callers, short=False),
     Case("certificates end", certificates_end, mesh=("--certificate-seconds", "12"), short=False),
     Case("operator stopped", up_stopped, mesh=(), short=False),
     Case(
-        "callee's sidecar killed", callee_killed, mesh=(), percent=100.0, recovery=4.0, short=False,
+        "callee's sidecar killed", callee_killed, mesh=(), percent=100.0, short=False,
         lost="it was the only one",
     ),
 )  # fmt: skip

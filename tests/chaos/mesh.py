@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.chaos.bed import World, until
 from tests.chaos.load import Load
+from tests.chaos.network import mortal
 from tests.support.local_mesh import Up, running
 
 HOST = "reviews.bookinfo.localhost"
@@ -67,7 +68,7 @@ class Mesh:
 @contextmanager
 def mesh(folder: Path, options: tuple[str, ...]) -> Iterator[Mesh]:
     """A mesh that ends with the block."""
-    with running("canary", folder, *options) as up:
+    with running("canary", folder, *options, before=mortal("INT")) as up:
         up.ready()
         made = Mesh(up)
         try:

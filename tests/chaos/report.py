@@ -26,11 +26,11 @@ def row(result: Result) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def table(results: Sequence[Result], not_run: Sequence[tuple[str, str]] = ()) -> str:
-    """In Markdown."""
+def table(results: Sequence[Result], without: Sequence[tuple[str, str]] = ()) -> str:
+    """In Markdown. `without`: those that have no figures, and why."""
     lines = [COLUMNS, tuple("---" if n in (0, 9) else "--:" for n in range(len(COLUMNS)))]
     lines += [row(result) for result in results]
-    lines += [(name, *[""] * 8, f"not run: {why}") for name, why in not_run]
+    lines += [(name, *[""] * 8, " ".join(why.split())) for name, why in without]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

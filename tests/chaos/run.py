@@ -10,24 +10,26 @@ from pathlib import Path
 
 import msgspec
 
-from tests.chaos.bed import TRY_SECONDS, Bed, bed
+from tests.chaos.bed import ENDPOINTS, TRY_SECONDS, Bed, bed, left_behind
 from tests.chaos.load import Sample, percentile
 from tests.chaos.matrix import Case
 from tests.chaos.mesh import Mesh, mesh
+from tests.chaos.network import network
 
 BAD_SECONDS = 0.6  # two tries of a quarter of a second and a pause: who needs longer was not helped
 
 
 class Times(msgspec.Struct, frozen=True):
-    """Seconds before, in and after the fault."""
+    """Seconds before, in and after the fault. `slack`: how many times longer than it should a recovery may take."""
 
     before: float
     fault: float
     after: float
+    slack: float = 1.0
 
 
 TRIES = 3  # of a case whose run says nothing, because the machine stood still
-SHORT = Times(1.0, 3.0, 2.5)
+SHORT = Times(0.5, 2.5, 2.0, slack=2.0)  # on machines that run other tests as well
 LONG = Times(2.0, 6.0, 4.0)
 
 
@@ -50,7 +52,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lost: str
     percent: float  # of requests that may fail
     recovery: float  # seconds that it may take
+    grows: float  # MB that the sidecar may take more
     notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()  # what the sidecar shows after all that and should not
     late: float = 0.0  # seconds that the load itself stood still at the most
 
     @property
@@ -66,10 +70,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"{self.failed} of {self.sent} requests failed: {self.wrong}")
         if self.recovered > self.recovery:
             found.append(f"requests suffered {self.recovered:.1f} s after its end")
-        return found
+        if self.memory[1] - self.memory[0] > self.grows:
+            found.append(f"the sidecar has grown from {self.memory[0]:.0f} to {self.memory[1]:.0f} MB")
+        return [*found, *self.left]
 
 
-def judged(case: Case, samples: Iterable[Sample], began: float, ended: float, **more: object) -> Result:
+def judged(
+    case: Case, samples: Iterable[Sample], began: float, ended: float, slack: float = 1.0, **more: object
+) -> Result:
     """What samples tell of a fault from `began` to `ended`."""
     ordered = sorted(samples)
     before = [one for one in ordered if one.began < began]
@@ -78,7 +86,8 @@ def judged(case: Case, samples: Iterable[Sample], began: float, ended: float, **
     wrong = Counter(one.wrong for one in ordered if one.wrong)
     return msgspec.convert(
         {
-            "name": case.name, "lost": case.lost, "percent": case.percent, "recovery": case.recovery,
+            "name": case.name, "lost": case.lost, "percent": case.percent,
+            "recovery": case.recovery * slack, "grows": case.grows,
             "sent": len(ordered), "failed": wrong.total(), "wrong": dict(wrong),
             "before": percentile(before), "during": percentile(during), "after": percentile(after),
             "adapted": last_bad(during, began), "recovered": last_bad(after, ended), **more,
@@ -105,11 +114,12 @@ def patiently(case: Case, times: Times) -> Result:
 
 def run(case: Case, folder: Path, times: Times = SHORT) -> Result:
     """The whole case, on a bed of its own. Raises NotRun."""
-    if case.mesh is not None:
-        with mesh(folder, case.mesh) as whole:
-            return _broken(case, whole, times)
-    with bed(folder, case) as made:
-        return _broken(case, made, times)
+    with network(ENDPOINTS if case.mesh is None else 0) as place:
+        if case.mesh is not None:
+            with mesh(folder, case.mesh) as whole:
+                return _broken(case, whole, times)
+        with bed(folder, case, place) as made:
+            return _broken(case, made, times)
 
 
 def _broken(case: Case, made: Bed | Mesh, times: Times) -> Result:
@@ -124,7 +134,7 @@ def _broken(case: Case, made: Bed | Mesh, times: Times) -> Result:
     time.sleep(times.after)
     made.world.do(load.stop())
     return judged(
-        case, load.samples, began, ended,
+        case, load.samples, began, ended, times.slack,
         retried=made.retried() - retried, stale=load.stale, memory=(memory, made.memory("VmHWM")),
-        notes=tuple(made.notes), late=load.late,
+        notes=tuple(made.notes), late=load.late, left=tuple(left_behind(made.metric)),
     )  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.bed import NotRun
 from tests.chaos.matrix import CASES, Case
+from tests.chaos.network import NotRun
 from tests.chaos.run import SHORT, patiently
 
 pytestmark = pytest.mark.live

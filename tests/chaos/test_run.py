@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from tests.chaos import bed
 from tests.chaos.load import Sample
 from tests.chaos.matrix import CASES, Case
 from tests.chaos.run import BAD_SECONDS, Result, judged, last_bad
@@ -38,6 +39,30 @@ SLOW = Sample(21.0, 1.0, "")
 )
 def test_what_is_a_fault(samples: list[Sample], case: dict[str, object], faults: int) -> None:
     assert len(result(*samples, **case).faults) == faults
+
+
+def test_memory_has_a_bound() -> None:
+    made = result(*GOOD, grows=10.0)
+    assert not made.faults
+    (fault,) = msgspec.structs.replace(made, memory=(30.0, 40.5)).faults
+    assert fault == "the sidecar has grown from 30 to 40 MB"
+
+
+@pytest.mark.parametrize("name", ["bugs_total", "background_deaths_total", "requests_in_flight"])
+def test_what_a_sidecar_should_not_show_afterwards(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bed, "until", lambda holds, *_: holds())
+    found = tuple(bed.left_behind(lambda metric: 2.0 * (metric == f"sidewinder_{name}")))
+    assert found == (f"{name}: 2",)
+    assert msgspec.structs.replace(result(*GOOD), left=found).faults == [f"{name}: 2"]
+    assert bed.left_behind(lambda metric: 0.0) == []
+
+
+def test_a_busy_machine_may_take_longer() -> None:
+    late = [*GOOD, SLOW._replace(began=22.0)]
+    patient = judged(
+        Case("endpoint away", nothing), late, 10.0, 20.0, 2.0, retried=0, stale=0, memory=(1.0, 1.0), notes=()
+    )
+    assert not patient.faults
 
 
 def test_figures_of_before_in_and_after() -> None:

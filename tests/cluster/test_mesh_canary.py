@@ -23,6 +23,7 @@ from tests.cluster.support.traffic import Load, Result
 pytestmark = pytest.mark.cluster
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MANIFESTS = ("canary/services.yaml", "canary/canary.yaml", "filters/traffic.yaml", "resilience/resilience.yaml")
 ONE_IN_A_MILLION = 4.9  # standard deviations of a two-sided bound at p = 1e-6 (normal approximation of the binomial)
 REVIEWS = "http://reviews:9080/reviews/1"
 CLIENT, SERVER = 3, 2  # kinds of spans, as OTLP numbers them
@@ -35,7 +36,12 @@ def bookinfo(
 ) -> Iterator[Namespace]:
     """The namespace that the example names, with the routes as they stand there."""
     with Namespace("bookinfo", cluster, objects, configuration, images, ENABLED) as space:
-        for manifest in ("canary/services.yaml", "canary/canary.yaml", "filters/traffic.yaml"):
+        for manifest in (
+            "canary/services.yaml",
+            "canary/canary.yaml",
+            "filters/traffic.yaml",
+            "resilience/resilience.yaml",
+        ):
             text = (EXAMPLES / manifest).read_text()
             for document in text.split("\n---\n"):
                 if "kind: Namespace" not in document:
@@ -89,6 +95,47 @@ def test_filters_change_what_the_application_sees(mesh: Mesh, bookinfo: Namespac
     assert told["target"].startswith("/ratings/7")
     assert ["x-api-version", "2"] in [[name.lower(), value] for name, value in told["headers"]]
     assert bookinfo.run_in_pod("client", *GET, "http://ratings:9080/health/live") == "ok"
+
+
+def test_manifests_are_taken_as_they_stand(cluster: Cluster, bookinfo: Namespace) -> None:
+    for name in ("apiroute/reviews", "apiroute/ratings", "apipolicy/reviews-resilience"):
+        for condition in ("Accepted", "Programmed"):
+            cluster.kubectl("wait", f"--for=condition={condition}", name, "-n", bookinfo, "--timeout=30s")
+
+
+def test_a_share_is_copied_delayed_and_aborted(bookinfo: Namespace) -> None:
+    """5 %, 1 % and 0.1 % of those that the rule is for: copies reach the application beside the originals."""
+    before = asked(bookinfo, "/ratings/8")
+    job = {"url": "http://ratings:9080/v2/ratings/8?verbose=1", "statuses": ["200", "503"], "echo": False}
+    found = sent(bookinfo, "shares", requests=3000, **job)
+    found.assert_no_failures()
+    answered, aborted = found.status["200"], found.status.get("503", 0)
+    copies = asked(bookinfo, "/ratings/8") - before - answered
+    expect_share({"copied": copies, "not": 3000 - copies}, "copied", 0.05)
+    expect_share({"aborted": aborted, "not": answered}, "aborted", 0.001)
+    assert found.latency_ms["max"] >= 300, "thirty or so are delayed"
+    assert found.latency_ms["p90"] < 300
+
+
+def asked(space: Namespace, path: str) -> int:
+    """How often the application behind `ratings` was asked for a path."""
+    (pod,) = space.pods("app=ratings")
+    told = space.run_in_pod(pod["metadata"]["name"], *GET, "http://127.0.0.1:9080/count", container="echo")
+    counts: dict[str, int] = json.loads(told)["asked"]
+    return counts.get(path, 0)
+
+
+def test_health_checks_are_asked_as_written(bookinfo: Namespace) -> None:
+    """Three proxies ask the pod of reviews-v2, and find it well."""
+
+    def verdicts() -> list[str]:
+        own = [pod["metadata"]["name"] for app in ("reviews", "ratings") for pod in bookinfo.pods(f"app={app}")]
+        containers = {"client": "client"} | dict.fromkeys(own, "echo")
+        page = "http://127.0.0.1:15000/health-checks"
+        told = [json.loads(bookinfo.run_in_pod(pod, *GET, page, container=each)) for pod, each in containers.items()]
+        return [check["verdict"] for each in told for check in each["checks"]]
+
+    until("three have found it well", lambda: verdicts() == ["healthy"] * 3, 30, 1)
 
 
 def test_a_weight_is_live_everywhere_when_kubectl_wait_returns(

@@ -64,6 +64,42 @@ def test_the_same_user_goes_to_the_same_endpoint_from_every_proxy(tmp_path: Path
     assert [new for new, old in zip(third, first, strict=True) if old] == [old for old in first if old]
 
 
+@pytest.mark.parametrize("kind", ["RingHash", "Maglev"])
+def test_a_user_stays_in_the_zone_while_it_carries_and_half_of_it_carries_seventy_percent(
+    tmp_path: Path, kind: str
+) -> None:
+    balancing = {"type": kind, "keys": [{"type": "Header", "name": "X-User"}]}
+    found = []
+    with applications(4) as apps:
+        for name, away in (("whole", None), ("other", None), ("half", 0)):
+            folder = tmp_path / name
+            folder.mkdir()
+            asked = told(apps, balancing, away)
+            asked["proxy/self"]["zone"] = "a"
+            asked[f"backend/{SERVICE}"]["locality"] = {}
+            for number, endpoint in enumerate(asked[f"endpoints/{SERVICE}"]["endpoints"]):
+                endpoint["zone"] = "aabb"[number]
+            with sidecar(folder, asked) as proxy:
+                port = proxy.ready()
+                found.append([met(apps, proxy, port, x_user=user) for user in USERS])
+    whole, other, half = found
+    assert set(whole) == {0, 1}
+    assert other == whole
+    assert 0 not in half
+    assert 0.5 < half.count(1) / len(USERS) < 0.9, "Envoy's formula says 0.7; these are thirty keys"
+
+
+def test_weights_are_shares(tmp_path: Path) -> None:
+    with applications(2) as apps:
+        asked = told(apps, {"type": "RoundRobin"})
+        asked[f"endpoints/{SERVICE}"]["endpoints"][0]["weight"] = 3
+        with sidecar(tmp_path, asked) as proxy:
+            port = proxy.ready()
+            for _ in range(40):
+                assert proxy.ask(port, "/").status == 200
+    assert [len(one.asked) for one in apps] == [30, 10]
+
+
 def test_a_cookie_is_given_and_brings_its_caller_back(tmp_path: Path) -> None:
     balancing = {"type": "Maglev", "keys": [{"type": "Cookie", "name": "session", "ttl": 60}]}
     with applications(4) as apps, sidecar(tmp_path, told(apps, balancing)) as proxy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 
 from tests.support.local_mesh import EXAMPLES, SIDEWINDER, running
 from tests.support.operator import operator
-from tests.support.sidecar import Backend, Sidecar, Snapshot, backend, sidecar, snapshot
+from tests.support.sidecar import Backend, Sidecar, Snapshot, backend, raw, sidecar, snapshot
 
 pytestmark = pytest.mark.live
 
 SERVICE = "shop/reviews:9080"
+AT_ONCE = 200  # requests that find one endpoint half-open
 RETRY = {"attempts": 2, "codes": [503], "conditions": ["ConnectFailure"], "methods": ["GET"], "backoff": 0.01}
 
 
@@ -55,9 +57,9 @@ def test_ejected_probed_by_one_and_back(tmp_path: Path) -> None:
             bad.status = lambda path: 200
             proxy.wait(lambda: opened(proxy)[0]["state"] == "half-open")
             before = len(bad.asked)
-            with ThreadPoolExecutor(12) as pool:
-                asked = [pool.submit(proxy.ask, port, "/slow") for _ in range(12)]
-                proxy.wait(lambda: sum(one.done() for one in asked) == 11)
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                asked = [pool.submit(proxy.ask, port, "/slow") for _ in range(AT_ONCE)]
+                proxy.wait(lambda: sum(one.done() for one in asked) == AT_ONCE - 1)
                 assert len(bad.asked) == before + 1, "the probe, and nobody else while it runs"
                 bad.release.set()
                 assert {one.result().status for one in asked} == {200}
@@ -65,6 +67,36 @@ def test_ejected_probed_by_one_and_back(tmp_path: Path) -> None:
             for _ in range(60):
                 assert proxy.ask(port, "/").status == 200
             assert len(bad.asked) > before + 1, "it has its share again"
+
+
+def test_without_retries_too_a_probe_that_fails_costs_nobody(tmp_path: Path) -> None:
+    with backend() as bad, backend() as good, backend() as other:
+        bad.status = lambda path: 503
+        made = told(bad, good, other, breaker={"consecutive": 1, "open_seconds": 0.1, "max_open_seconds": 0.1})
+        del made["route/shop/reviews"]["rules"][0]["retry"]
+        with sidecar(tmp_path, made) as proxy:
+            port = proxy.ready()
+            proxy.wait(lambda: proxy.ask(port, "/").status == 503)
+            began, statuses = len(bad.asked), Counter[int]()
+            while len(bad.asked) < began + 5:  # probes
+                statuses[proxy.ask(port, "/").status] += 1
+            assert set(statuses) == {200}
+
+
+def test_who_sends_slowly_has_nobody_ejected(tmp_path: Path) -> None:
+    with backend() as one, backend() as other:
+        made = told(one, other, breaker={"consecutive": 1, "open_seconds": 60.0, "max_open_seconds": 60.0})
+        made["route/shop/reviews"]["rules"][0] |= {"retry": {"attempts": 0}, "backend_timeout": 0.3}
+        with sidecar(tmp_path, made) as proxy:
+            port = proxy.ready()
+            head = b"PUT / HTTP/1.1\r\nHost: reviews\r\nContent-Length: 100\r\n\r\n12345"
+            with ThreadPoolExecutor(8) as pool:
+                answers = list(pool.map(lambda _: raw(port, head), range(8)))
+            assert all(answer.startswith(b"HTTP/1.1 504 ") for answer in answers)
+            assert opened(proxy) == []
+            assert proxy.ask(port, "/slow", "PUT", b"12345").status == 504
+            [row] = opened(proxy)
+            assert row["why"] == "1 failures in a row, the last one try_timeout"
 
 
 def test_the_operator_is_told(tmp_path: Path) -> None:

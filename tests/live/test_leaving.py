@@ -101,6 +101,48 @@ def test_an_application_may_end_when_nobody_calls_it_any_more(tmp_path: Path) ->
         assert "drained in" in log
 
 
+def test_an_application_is_held_back_until_it_has_answered(tmp_path: Path) -> None:
+    """It would drop what it answers: most do when they are told to end."""
+    with backend() as app, running(tmp_path) as (proxy, up):
+        up.publish(told(app.port))
+        port = proxy.ready()
+        slow = socket.create_connection(("127.0.0.1", port), 10)
+        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: reviews\r\n\r\n")
+        proxy.wait(lambda: any(one["path"] == "/slow" for one in app.asked))
+        hook = Asking(proxy)
+        assert hook.waits()
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        up.say(stream.Retired(2))
+        proxy.wait(lambda: "nobody sends anything new" in proxy.errors.read_text())
+        assert hook.waits(), "somebody waits for an answer"
+        app.release.set()
+        assert hook.outcome() == "retired"
+        assert b" 200 " in slow.recv(65536)
+        slow.close()
+
+
+def test_an_application_is_held_back_while_callers_come_who_are_not_of_the_mesh(tmp_path: Path) -> None:
+    """An ingress learns it a second later than sidecars do, and acknowledges nothing."""
+    with backend() as app, running(tmp_path) as (proxy, up):
+        up.publish(told(app.port))
+        port = proxy.ready()
+        assert proxy.ask(port, "/before").status == 200
+        hook = Asking(proxy)
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        up.say(stream.Retired(2))
+        proxy.wait(lambda: "nobody sends anything new" in proxy.errors.read_text())
+        answers = []
+        for _ in range(12):
+            answers.append(proxy.ask(port, "/late"))
+            time.sleep(0.25)
+        assert {answer.status for answer in answers} == {200}
+        assert hook.waits(), "they still come"
+        assert hook.outcome() == "retired"
+        assert hook.took > 3 + 1
+
+
 def test_a_restart_in_the_middle_goes_on_leaving(tmp_path: Path) -> None:
     settings = {"DISCOVERY": f"unix:{tmp_path / 'd.sock'}", "KEEP": str(tmp_path / "kept"), "POD_UID": POD}
     with backend() as app:
@@ -114,7 +156,7 @@ def test_a_restart_in_the_middle_goes_on_leaving(tmp_path: Path) -> None:
             late = Asking(proxy)
             assert late.outcome() == "late"
             assert late.took >= 0.5
-            assert "not retired within 0.5 s" in proxy.errors.read_text()
+            proxy.wait(lambda: "not retired within 0.5 s" in proxy.errors.read_text())
 
 
 def test_an_operator_that_is_away_holds_nobody_back_for_ever(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.local_mesh import Up, running
+from tests.support.local_mesh import SIDEWINDER, Up, running
 
 pytestmark = pytest.mark.live
 
@@ -193,3 +194,18 @@ def test_differences_are_counted_and_told_without_secrets(up: Up) -> None:
     sample = told(up, "all")["samples"][-1]
     assert (sample["path"], sample["body"]["mirror"]) == ("/differs/now", 5)
     assert "secret" not in json.dumps(told(up, "all"))
+
+
+def test_all_proxies_are_asked_by_one_command(up: Up) -> None:
+    ask(up, "/differs/command")
+    command = [str(SIDEWINDER), "mirrors", "app", "-n", "shop", "--state", str(up.state)]
+
+    def says() -> str:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+
+    up.until(lambda: "GET /differs/command  body, " in says(), "the sample is shown")
+    ended = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1, "an answer differs"
+    seen = json.loads(ended.stdout)
+    assert (seen["proxies"], seen["silent"]) == (3, {})
+    assert {one["rule"] for one in seen["mirrors"]} == {"some", "gone", "all"}

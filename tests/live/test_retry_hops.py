@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,27 @@ def test_who_has_no_certificate_is_not_believed(app: Backend, hops: tuple[Sideca
     assert called.ask(inside, "/plain", host="reviews", x_sidewinder_attempt="2").status == 200
     assert caller.ask(outside, "/own", host="reviews", x_sidewinder_attempt="2").status == 200
     assert attempts(app) == [None, "2"]
+
+
+def test_three_proxies_that_all_retry_do_not_multiply_what_fails(tmp_path: Path, app: Backend) -> None:
+    """Two retries on each of three would be 27 requests for one, and 1.73 with budgets of 20 % that nobody charges."""
+    by, asked = trust(), 200
+    budget = {"percent": 20, "interval": 60.0, "min_count": 1, "min_interval": 3600.0}
+    app.status = lambda path: 503
+    with ExitStack() as running:
+        port = app.port
+        for number, who in enumerate(("reviews", "details", "web")):
+            folder = tmp_path / who
+            folder.mkdir()
+            identity(folder / "id", by, named(who))
+            fixed = snapshot(port, retry=RETRY)
+            fixed["backend/shop/reviews:9080"]["budget"] = budget
+            if number:
+                [endpoint] = fixed["endpoints/shop/reviews:9080"]["endpoints"]
+                endpoint["identity"] = f"spiffe://{DOMAIN}/ns/shop/sa/{('reviews', 'details')[number - 1]}"
+            proxy = running.enter_context(sidecar(folder, fixed, IDENTITY=str(folder / "id")))
+            port = proxy.ready()
+        statuses = {proxy.ask(port, "/", host="reviews").status for _ in range(asked)}
+    assert statuses == {503}
+    assert asked * 1.2 < len(app.asked) < asked * 1.6 + 10, "each adds a fifth of what was asked, not of what it gets"
+    assert max(int(number or 1) for number in attempts(app)) <= 7, "first, and two retries by each"

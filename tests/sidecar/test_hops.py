@@ -56,6 +56,16 @@ def test_a_try_that_reached_nobody_is_no_retry_to_the_next_hop() -> None:
     scene.check()
 
 
+def test_no_number_is_written_that_the_next_hop_would_not_believe() -> None:
+    scene = hop()
+    ask(scene, (b"X-Sidewinder-Attempt", b"99"))
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(BACKOFF)
+    assert scene.attempt().fields.get(ATTEMPT) == b"99"
+    scene.attempt().answer(200, b"")
+    scene.check()
+
+
 @pytest.mark.parametrize(
     ("direction", "peer", "value", "passed"),
     [

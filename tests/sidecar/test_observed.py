@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT
 from sidewinder_sidecar.observed import UNREACHED
-from sidewinder_sidecar.resilience.breaker import UNKNOWN, Rules
+from sidewinder_sidecar.resilience.breaker import PATIENCE, UNKNOWN, Rules
+from sidewinder_sidecar.resilience.outlier import GRACE
 from sidewinder_sidecar.snapshot.routes import RetrySpec
 from sidewinder_sidecar.snapshot.upstreams import BreakerSpec, ConcurrencySpec, LimitsSpec
 from tests.support import memory
@@ -137,6 +141,80 @@ def test_whose_time_is_over(options, asked, error):
     scene.check()
 
 
+@pytest.mark.parametrize(
+    ("limit", "error"),
+    [
+        pytest.param({"request_timeout": 1.0}, "deadline", id="the request's"),
+        pytest.param({"backend_timeout": 1.0}, "try_timeout", id="a try's"),
+    ],
+)
+@pytest.mark.parametrize("takes", [True, False], ids=["the caller is slow", "the endpoint takes no more"])
+def test_who_sends_a_body_slowly_has_no_endpoint_ejected(limit, error, takes):
+    scene, ledger = watched(**limit)
+    caller = scene.ask(b"PUT", body=None, length=100)
+    scene.attempt().writable = takes
+    caller.exchange.on_request_data(b"one by one")
+    scene.clock.advance(2.0)
+    assert [told[1] for told in ledger.told] == ["caller_gone" if takes else error]
+    scene.check()
+
+
+@pytest.mark.parametrize("error", ["deadline", "try_timeout", "idle"])
+@pytest.mark.parametrize("takes", [True, False], ids=["the endpoint is slow", "the caller takes no more"])
+def test_who_reads_slowly_has_no_endpoint_ejected(error, takes):
+    limits = {"deadline": {"request_timeout": 1.0}, "try_timeout": {"backend_timeout": 1.0}, "idle": {}}
+    scene, ledger = watched(**limits[error])
+    caller = scene.ask()
+    attempt = scene.attempt()
+    caller.writable = takes
+    attempt.answer(200)
+    attempt.data(b"a part")
+    assert attempt.paused is not takes
+    scene.clock.advance(200.0)
+    assert [told[1] for told in ledger.told] == [error if takes else "caller_gone"]
+    scene.check()
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["the endpoint broke off", "it would not wait for the caller"])
+def test_an_endpoint_that_gives_up_on_a_slow_reader_has_not_failed(takes):
+    scene, ledger = watched()
+    caller = scene.ask()
+    attempt = scene.attempt()
+    caller.writable = takes
+    attempt.answer(200)
+    attempt.data(b"a part")
+    attempt.fail(ANSWERING, "incomplete")
+    assert [told[1] for told in ledger.told] == ["incomplete" if takes else "caller_gone"]
+    scene.check()
+
+
+def test_what_this_proxy_lacks_is_nobodys_failure():
+    scene, ledger = watched()
+    scene.ask()
+    scene.attempt().fail(CONNECT, "connect_failed", os.strerror(errno.EMFILE))
+    scene.ask()
+    scene.attempt().fail(CONNECT, "connect_failed", os.strerror(errno.EHOSTUNREACH))
+    assert [told[1] for told in ledger.told] == ["caller_gone", "connect_failed"]
+    scene.check()
+
+
+def test_who_has_caught_up_is_not_blamed():
+    scene, ledger = watched(request_timeout=3.0)
+    caller = scene.ask(b"PUT", body=None, length=4)
+    attempt = scene.attempt()
+    attempt.writable = False
+    caller.exchange.on_request_data(b"body")
+    attempt.write_on()
+    caller.exchange.on_request_end(None)
+    caller.writable = False
+    attempt.answer(200)
+    attempt.data(b"a part")
+    caller.writable = True
+    caller.exchange.on_caller_writable()
+    scene.clock.advance(4.0)
+    assert [told[1] for told in ledger.told] == ["deadline"]
+
+
 def test_a_tunnel_is_told_when_it_opens():
     scene, ledger = watched()
     caller = scene.ask(upgrade=b"websocket")
@@ -173,6 +251,83 @@ def test_an_endpoint_is_ejected_and_comes_back_by_exactly_one_request():
     assert bad.usable
     probe.end()
     assert target.outliers.ejections == 1
+    scene.check()
+
+
+def test_what_may_not_be_sent_twice_is_no_probe_while_others_come():
+    scene = scene_of(addresses=3, breaker=BreakerSpec(consecutive=1, open_seconds=1.0))
+    scene.ask()
+    bad = scene.attempt().endpoint
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(1.1)
+    for key in ((), ((b"idempotency-key", b"7"),)):
+        scene.ask(b"POST", b"/", *key, body=b"an order")
+        assert (scene.attempt().endpoint is bad) is bool(key)
+        if not key:
+            scene.attempt().answer(200, b"", whole=True)
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(2.1 + GRACE)
+    scene.ask(b"POST", b"/", body=b"another")
+    assert scene.attempt().endpoint is bad, "nothing else comes"
+    scene.attempt().answer(200, b"", whole=True)
+    assert bad.usable
+    scene.check()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"PUT"])
+@pytest.mark.parametrize("how", ["whole", "in pieces", "reset"])
+def test_a_probe_that_fails_costs_nobody_a_request_that_changes_nothing(method, how):
+    scene = scene_of(addresses=3, breaker=BreakerSpec(consecutive=1, open_seconds=1.0))
+    scene.ask()
+    bad = scene.attempt().endpoint
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(1.1)
+    caller = scene.ask(method)
+    assert scene.attempt().endpoint is bad
+    if how == "reset":
+        scene.attempt().fail(SENT, "reset")
+    else:
+        scene.attempt().answer(503, b"ill", whole=how == "whole")
+    assert bad.ejected
+    if method == b"PUT":
+        assert caller.status >= 500, "no rule says that it may be sent twice"
+    else:
+        assert caller.status == 0
+        scene.clock.advance(0.1)
+        assert scene.attempt().endpoint is not bad
+        scene.attempt().answer(200, b"well", whole=True)
+        assert (caller.status, caller.body, caller.exchange.retries) == (200, b"well", 1)
+    scene.check()
+
+
+def test_where_there_is_nobody_else_a_probes_answer_is_the_answer():
+    scene = scene_of(addresses=1, breaker=BreakerSpec(consecutive=1, open_seconds=1.0, max_ejected_percent=100))
+    scene.ask()
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(1.1)
+    assert scene.ask().exchange.endpoint.probing
+    scene.attempt().answer(503, b"ill", whole=True)
+    assert scene.attempts == 2
+    scene.check()
+
+
+def test_an_upload_that_trickles_in_keeps_no_endpoint_away():
+    scene = scene_of(addresses=3, breaker=BreakerSpec(consecutive=1, open_seconds=1.0))
+    scene.ask()
+    bad = scene.attempt().endpoint
+    scene.attempt().answer(503, b"", whole=True)
+    scene.clock.advance(1.1)
+    slow = scene.ask(b"PUT", body=None, length=1000)
+    probe = scene.attempt()
+    assert probe.endpoint is bad
+    for _ in range(int(PATIENCE) + 1):
+        scene.clock.advance(1.0)
+        slow.exchange.on_request_data(b"x")
+    scene.ask()
+    assert scene.attempt().endpoint is bad
+    scene.attempt().answer(200, b"", whole=True)
+    assert bad.usable
+    probe.fail(SENT, "reset")
     scene.check()
 
 

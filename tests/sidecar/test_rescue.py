@@ -145,15 +145,50 @@ def test_the_last_answer_is_passed_on_as_it_came():
     ],
 )
 @pytest.mark.parametrize("stage", [CONNECT, UNSENT])
-def test_only_what_may_be_sent_twice_is(method, pairs, again, stage):
+def test_only_what_may_be_sent_twice_is_or_what_was_never_sent(method, pairs, again, stage):
     scene = scene_of()
     caller = scene.ask(method, b"/", *pairs)
     scene.attempt().fail(stage, "connect_refused" if stage == CONNECT else "reset_before_request")
     scene.clock.advance(BACKOFF)
+    again = again or stage == CONNECT
     assert scene.attempts == (2 if again else 1)
     if again:
         scene.attempt().answer(200, b"")
     assert caller.status == (200 if again else 503)
+    scene.check()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["more-comes", "whole"])
+def test_an_upload_that_never_left_goes_elsewhere(whole):
+    """It is too large to be kept, but nothing of it was sent: what one read has brought waits for a connection."""
+    scene = scene_of()
+    caller = scene.ask(b"POST", length=BOUND + (100 if whole else 200_000), body=None)
+    scene.attempt().connected = scene.attempt().writable = False
+    for piece in (b"a" * BOUND, b"b" * 100):
+        caller.exchange.on_request_data(piece)
+    if whole:
+        caller.exchange.on_request_end(None)
+    scene.attempt().fail(CONNECT, "connect_refused")
+    scene.clock.advance(BACKOFF)
+    second = scene.attempt()
+    assert (scene.attempts, second.body, second.ended) == (2, b"a" * BOUND + b"b" * 100, whole)
+    if not whole:
+        for _ in range(2):
+            caller.exchange.on_request_data(b"c" * 99_950)
+        assert caller.exchange.replay is None, "on its way, it is not kept"
+        caller.exchange.on_request_end(None)
+    second.answer(200, b"")
+    assert caller.status == 200
+    scene.check()
+
+
+def test_an_upload_of_which_something_left_is_gone():
+    scene = scene_of()
+    caller = scene.ask(b"PUT", length=BOUND + 100, body=None)
+    caller.exchange.on_request_data(b"a" * (BOUND + 50))
+    scene.attempt().fail(CONNECT, "tls_failed")
+    assert (scene.attempts, caller.status) == (1, 502)
+    assert b"too large to be kept" in caller.body
     scene.check()
 
 
@@ -369,8 +404,8 @@ def test_a_budget_that_is_used_up_is_told_and_the_answer_passes():
     assert (second.status, second.body) == (503, b"c")
     assert "retry budget of v1 is used up" in scene.records[1].detail
     third = scene.ask()
-    scene.attempt().fail(CONNECT, "connect_refused", "nobody listens")
-    assert b"nobody listens; not retried: the retry budget of v1 is used up" in third.body
+    scene.attempt().fail(REFUSED, "reset_before_request", "not read")
+    assert b"not read; not retried: the retry budget of v1 is used up" in third.body
     scene.check()
 
 

@@ -48,7 +48,9 @@ def test_one_that_has_got_the_request_is_not():
 def test_only_inbound_is_it_said():
     scene = client()
     caller = scene.ask()
-    scene.attempt().fail(CONNECT, "connect_refused")
+    for _ in range(3):
+        scene.attempt().fail(CONNECT, "connect_refused")
+        scene.clock.advance(1)
     assert (caller.status, caller.header(UNREACHED)) == (503, None)
     scene.check()
 

@@ -40,12 +40,19 @@ class Answer:
 class Up:
     """The process, its manifests and its output."""
 
-    def __init__(self, folder: Path, state: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        before: tuple[str, ...] = (),
+    ) -> None:
         self.folder = folder
         self.state = state
         self.lines: list[str] = []
         self._arrived = threading.Condition()
-        command = [str(SIDEWINDER), "up", "-f", str(folder), "--port", "0", "--state", str(state), *options]
+        command = [*before, str(SIDEWINDER), "up", "-f", str(folder), "--port", "0", "--state", str(state), *options]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -69,6 +69,8 @@ class Attempt:
         self.cancelled: str | None = None
         self.paused = False
         self.writable = True
+        self.connected = True  # False: what is sent waits for a connection
+        self.pending: list[bytes] = []
         self.tunnel = self.upstream_ended = False
 
     # the exchange calls
@@ -78,6 +80,8 @@ class Attempt:
         if self.ended and not self.tunnel:
             self.endpoint.faults.append("send_data after the request's end")
         self.body += data
+        if not self.connected:
+            self.pending.append(data)
         return self.writable
 
     def send_end(self, trailers: Fields | None = None) -> None:
@@ -101,6 +105,9 @@ class Attempt:
         self._alive("cancel")
         self.cancelled = reason
         self._release()
+
+    def unsent(self) -> tuple[list[bytes], Fields | None]:
+        return self.pending, self.trailers
 
     def _alive(self, what: str) -> None:
         if self.over:

@@ -75,7 +75,7 @@ class Namespace:
 def namespace() -> Iterator[Namespace]:
     """A fresh one, with its loopback up."""
     holder = subprocess.Popen(
-        ["unshare", "--net", sys.executable, "-c", "print('in', flush=True); input()"],
+        ["unshare", "--net", sys.executable, "-IS", "-c", "print('in', flush=True); input()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -63,8 +63,8 @@ class Exchange(Rescue):
         self.guard = self.permit = self.share = None
         self.target = self.tunnel = None
         self.cookies = self.failed = self.taps = ()
-        self.barred = self.finished = self.request_ended = False
-        self.came = self.discarded = self.moved = self.stale = 0
+        self.barred = self.clogged = self.finished = self.held = self.request_ended = False
+        self.came = self.discarded = self.moved = self.stale = self.unasked = 0
         self.steps: Iterator[Callable[[Call], Any]] | None = None
         self.deadline = self.retry_at = self.stall_at = self.try_ends = inf
 
@@ -207,6 +207,7 @@ class Exchange(Rescue):
         self.slot = self.proxy.wheel.at(ends if ends < stall_at else stall_at, self)
         self.attempt = attempt = endpoint.open(self.request, self)
         if self.replay is not None and not self.replay.play(attempt):
+            self.clogged = True
             self.caller.pause()
             return False
         return True
@@ -228,6 +229,7 @@ class Exchange(Rescue):
             if self.attempt is None:
                 return self._fail("body_too_large", "more of the body came than can be kept until it can be sent")
         if self.attempt is not None and not self.attempt.send_data(data):
+            self.clogged = True
             self.caller.pause()
 
     def on_request_end(self, trailers: Fields | None) -> None:
@@ -251,6 +253,7 @@ class Exchange(Rescue):
 
     def on_writable(self) -> None:
         """The endpoint takes more."""
+        self.clogged = False
         if not self.finished:
             self.caller.resume()
 
@@ -274,8 +277,8 @@ class Exchange(Rescue):
         assert share is not None
         if body is not None:
             self.attempt = None
-        if self.opened:
-            self._answered(response, body is not None)
+        if self.opened and self._answered(response, body is not None):
+            return
         if response.status >= 500 and self._has_retried_unreached(response):
             return
         if response.status in route.retry.codes and self._retries_answer(response):
@@ -307,6 +310,7 @@ class Exchange(Rescue):
         for tap in self.taps:
             tap.answer_data(data)
         if not self.caller.send_data(data) and self.attempt is not None:
+            self.held = True
             self.attempt.pause()
 
     def on_end(self, trailers: Fields | None) -> None:
@@ -326,6 +330,7 @@ class Exchange(Rescue):
 
     def on_caller_writable(self) -> None:
         """The caller takes more."""
+        self.held = False
         if self.attempt is not None:
             self.attempt.resume()
 

@@ -82,7 +82,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         2.0
     )
     drain_seconds: Annotated[
-        Seconds, Meta(description="SIGTERM to exit at the latest. Kubernetes' default grace period.")
+        Seconds,
+        Meta(
+            description="SIGTERM to exit at the latest, and how long `GET /drain` holds back the end of an application "
+            "that answers requests: half of it for WebSockets. Kubernetes' default grace period."
+        ),
     ] = 30.0
     retire_seconds: Annotated[
         Seconds,

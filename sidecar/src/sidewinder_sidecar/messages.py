@@ -366,6 +366,7 @@ class Attempt(Protocol):
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def cancel(self, reason: str) -> None: ...  # after it returns, the receiver is never called again
+    def unsent(self) -> tuple[list[bytes], Fields | None]: ...  # what of the body, and its trailers, has never left
 
 
 class Receiver(Protocol):

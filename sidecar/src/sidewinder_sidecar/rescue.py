@@ -13,11 +13,20 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.errors import TABLE, refusal
-from sidewinder_sidecar.messages import Failure, Reply
+from sidewinder_sidecar.messages import CONNECT, Failure, Reply
 from sidewinder_sidecar.observed import UNREACHED, Observed
-from sidewinder_sidecar.replay import BOUND, Replay
+from sidewinder_sidecar.replay import BOUND, READ, Replay
 from sidewinder_sidecar.resilience import deadline
-from sidewinder_sidecar.resilience.retry import ATTEMPT, LONGEST_PAUSE, STALE, asked, is_stale
+from sidewinder_sidecar.resilience.retry import (
+    ATTEMPT,
+    LONGEST_PAUSE,
+    MOST_ATTEMPTS,
+    NONE,
+    STALE,
+    asked,
+    is_stale,
+    is_unasked,
+)
 from sidewinder_sidecar.router.route import Route, Share
 from sidewinder_sidecar.tunnel import Tunnel
 
@@ -55,6 +64,7 @@ class Rescue(Observed):
         "discarded",  # bytes of the answer that is thrown away
         "replay",
         "stale",  # retries that were for dead kept connections, or applications that were not reached
+        "unasked",  # further ones, for endpoints that could not be connected to
     )  # fmt: skip
 
     caller: Caller
@@ -67,6 +77,7 @@ class Rescue(Observed):
     came: int
     discarded: int
     stale: int
+    unasked: int
 
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         raise NotImplementedError
@@ -93,18 +104,34 @@ class Rescue(Observed):
         if self.discarding is not None:
             self.discarding = None
             return
-        self.attempt = None
-        if self.opened:
-            self._settle(0, failure.error)
+        attempt, self.attempt = self.attempt, None
+        lost = self._settle(0, self._blamed(failure))
         route = self.way
         assert route is not None
         note: str | None = ""
         if not self.status:
             self._end_try(0, failure.error)
-            covered = route.retry.covers(failure, self.retries - self.stale)
-            note = self._try_again(covered, is_stale(failure, self.stale))
+            if unsent := failure.stage == CONNECT:
+                self._take_back(attempt)
+            stale, unasked = is_stale(failure, self.stale), is_unasked(failure)
+            covered = route.retry.covers(failure, self.retries - self.stale) or (unasked and self._may_turn(route))
+            note = self._try_again(covered, stale, unreached=lost, unsent=unsent, unasked=unasked)
         if note is not None:
             self._fail(failure.error, "; ".join(filter(None, (failure.detail or TABLE[failure.error].meaning, note))))
+
+    def _may_turn(self, route: Route) -> bool:
+        """What no rule needs to ask for: nobody was asked anything, and others are there. Twice; a rule has its say."""
+        target = self.target
+        assert target is not None
+        return (
+            route.retry is NONE
+            and self.retries - self.stale < STALE
+            and len(target.endpoints) > len(self.failed) + 1
+            and target is not self.exact
+            and self.request.upgrade != b"connect"
+            and self.service != ""
+            and not self._is_inbound()
+        )
 
     def _retries_answer(self, response: Response) -> bool:
         """Is this answer thrown away for another try? Its body is read a little, which keeps the connection."""
@@ -162,6 +189,17 @@ class Rescue(Observed):
         self._throw_away(response)
         return True
 
+    def _take_back(self, attempt: Attempt | None) -> None:
+        """A body too large to be kept while it is sent: what has come of it may still wait for the connection."""
+        if attempt is None or self.replay is not None or not self.bytes_in:
+            return
+        chunks, trailers = attempt.unsent()
+        replay = Replay(READ)
+        if sum(map(len, chunks)) == self.bytes_in and all(map(replay.keep, chunks)):
+            if self.request_ended:
+                replay.end(trailers)
+            self.replay, self.replayable = replay, True
+
     def _keeps_body(self) -> bool:
         """May the body be needed again?"""
         request = self.request
@@ -186,17 +224,28 @@ class Rescue(Observed):
         if self.discarded > MOST_DISCARDED:
             self._stop_discarding()
 
-    def _try_again(self, covered: bool, stale: bool, unreached: bool = False, pause: float = 0.0) -> str | None:
+    def _try_again(
+        self,
+        covered: bool,
+        stale: bool,
+        unreached: bool = False,
+        unsent: bool = False,
+        unasked: bool = False,
+        pause: float = 0.0,
+    ) -> str | None:
         """None: another try is on its way. Else why not, as far as a person would wonder.
 
+        What nobody has read (`unreached`, `unsent`) may be sent again whatever its method.
         A try that touched no application (`stale`, `unreached`) added no load: two such are made up for without asking
-        policy or budget. `pause`: what the upstream asks for; a moment at random comes on top: all would come at once.
+        policy or budget. Nor did one without a connection (`unasked`): the policy's word on it counts, but as long as
+        an endpoint is left that has not failed, the budget is not asked. `pause`: what the upstream asks for; a moment
+        at random comes on top: all would come at once.
         """
         route, target = self.way, self.target
         assert route is not None
         assert target is not None
         free = stale or (unreached and self.stale < STALE)
-        if not (covered or free) or not (unreached or route.retry.allows(self.request)):
+        if not (covered or free) or not (unreached or unsent or route.retry.allows(self.request)):
             return ""
         if self.bytes_in and self.replay is None:
             return "not retried: the body was too large to be kept"
@@ -206,11 +255,14 @@ class Rescue(Observed):
         at = now if stale else now + pause + route.retry.delay(self.retries)
         if at + deadline.SHORTEST > self.deadline:
             return "not retried: no time is left"
-        if not free and (self.barred or not target.budget.withdraw(now)):
+        unasked = unasked and len(self.failed) + 1 < len(target.endpoints)
+        if not (free or unasked) and (self.barred or not target.budget.withdraw(now)):
             return f"not retried: the retry budget of {target.name} is used up"
         self.retries += 1
         if free:
             self.stale += 1
+        elif unasked:
+            self.unasked += 1
         if not stale and self.endpoint is not None:
             self.failed = (*self.failed, self.endpoint)
         if not self.request_ended:
@@ -222,9 +274,10 @@ class Rescue(Observed):
 
     def _next_try(self, now: float) -> None:
         self.retry_at = inf
+        self.clogged = False
         self._stop_discarding()
-        if (attempt := max(self.came, 1) + self.retries - self.stale) > 1:
-            self.request.fields.set(ATTEMPT, ATTEMPT, b"%d" % attempt)
+        if (attempt := max(self.came, 1) + self.retries - self.stale - self.unasked) > 1:
+            self.request.fields.set(ATTEMPT, ATTEMPT, b"%d" % min(attempt, MOST_ATTEMPTS))
         target = self.target
         assert target is not None
         if (

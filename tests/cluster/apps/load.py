@@ -1,9 +1,10 @@
 """The load client: many requests to one echo, each answer checked against what was sent.
 
 Called by __main__.py (in a pod) and the tests; calls http1.py and tally.py. A passed answer has a wanted status
-and, from an echo, carries this request's own number and the size of this request's body: an answer that belongs to
-another request is a failure. A connection that the server closed while it was idle is tried once more and counted
-as `stale`, as every HTTP client does it (RFC 9110, 9.2.2); nothing else is ever tried again.
+and, from an echo, carries this request's own number, tells the size and the sum of this request's body, and is itself
+what the echo has sent: an answer that belongs to another request, or of which a byte is wrong, is a failure. A
+connection that the server closed while it was idle is tried once more and counted as `stale`, as every HTTP client
+does it (RFC 9110, 9.2.2); nothing else is ever tried again.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import dataclasses
 import itertools
 import json
 import time
+import zlib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from . import http1
+from . import echo, http1
 from .tally import Tally
 
 NUMBER = "X-Load-Number"
@@ -50,7 +52,12 @@ class Job:
         own += [] if number is None else [(NUMBER, str(number))]
         own += [("Content-Length", str(self.body_bytes))] if self.body_bytes or self.method in ("POST", "PUT") else []
         own += [] if self.reuse else [("Connection", "close")]
-        return http1.encode(f"{self.method} {target} HTTP/1.1", own, b"b" * self.body_bytes)
+        return http1.encode(f"{self.method} {target} HTTP/1.1", own, self.body(number))
+
+    def body(self, number: int | None) -> bytes:
+        """Each request has another one."""
+        pattern = b"%d " % (number or 0)
+        return (pattern * (self.body_bytes // len(pattern) + 1))[: self.body_bytes]
 
 
 def judge(job: Job, number: int, answer: http1.Message) -> tuple[str, dict[str, object]]:
@@ -62,13 +69,15 @@ def judge(job: Job, number: int, answer: http1.Message) -> tuple[str, dict[str, 
     try:
         told = json.loads(answer.body)
         numbers = [value for key, value in told["headers"] if key.lower() == NUMBER.lower()]
-        size = told["body_bytes"]
+        size, content = told["body_bytes"], told["body_crc32"]
     except (ValueError, KeyError, TypeError):
         return "no echo", {"answer": answer.body[:200].decode("utf-8", "replace")}
     if numbers != [str(number)]:
         return "foreign answer", {"sent": number, "answered": numbers}
-    if size != job.body_bytes:
+    if size != job.body_bytes or content != zlib.crc32(job.body(number)):
         return "body damaged", {"sent": job.body_bytes, "arrived": size}
+    if (whole := answer.header(echo.WHOLE)) and whole != str(zlib.crc32(answer.body)):
+        return "answer damaged", {"answered": len(answer.body)}
     return "", told
 
 

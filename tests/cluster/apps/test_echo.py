@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,13 @@ ME = echo.Self("pod-1", "shop", "node1", "cart", "v2")
 
 
 @pytest.fixture
-def connection() -> Iterator[http.client.HTTPConnection]:
-    with serving(echo.Echo(ME)) as port:
+def wishes(tmp_path: Path) -> Path:
+    return tmp_path / "wishes"
+
+
+@pytest.fixture
+def connection(wishes: Path) -> Iterator[http.client.HTTPConnection]:
+    with serving(echo.Echo(ME, wishes=wishes)) as port:
         talk = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         yield talk
         talk.close()
@@ -49,6 +56,32 @@ def test_it_tells_what_loads_have_sent(connection: http.client.HTTPConnection) -
     ask(connection, "GET", "/", headers={load.NUMBER: "0"})
     told = ask(connection, "GET", "/")[1]
     assert (told["served"], told["of_loads"]) == (3, 1)
+
+
+def test_it_counts_paths(connection: http.client.HTTPConnection) -> None:
+    for path in ("/a", "/a?x=1", "/b"):
+        told = ask(connection, "GET", path)[1]
+    assert told["asked"] == {"/a": 2, "/b": 1}
+    for number in range(echo.PATHS):
+        ask(connection, "GET", f"/{number}")
+    assert len(ask(connection, "GET", "/a")[1]["asked"]) == echo.PATHS, "bounded"
+
+
+def test_a_pod_gets_ill_and_well_by_a_file(connection: http.client.HTTPConnection, wishes: Path) -> None:
+    assert ask(connection, "GET", "/work")[0] == 200
+    wishes.write_text(json.dumps({"/work": {"status": "503"}}))
+    assert [ask(connection, "GET", path)[0] for path in ("/work", "/work?status=404", "/healthz")] == [503, 503, 200]
+    wishes.write_text("{")
+    assert ask(connection, "GET", "/work")[0] == 200, "half written"
+    wishes.unlink()
+    assert ask(connection, "GET", "/work")[0] == 200
+
+
+def test_a_body_takes_its_time(connection: http.client.HTTPConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(echo, "DRIPS", 0.01)
+    begin = time.monotonic()
+    assert len(ask(connection, "GET", "/?size=5000&drip=0.1")[1]["padding"]) == 5000
+    assert time.monotonic() - begin > 0.08
 
 
 def test_wishes(connection: http.client.HTTPConnection) -> None:

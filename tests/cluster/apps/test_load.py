@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -56,12 +57,29 @@ def test_patience_ends_with_the_first_connection_or_when_it_is_used_up() -> None
 
 def foreign(request: http1.Message) -> bytes:
     """An answer that belongs to another request."""
-    return http1.json_response(200, {"headers": [[load.NUMBER, "999"]], "body_bytes": 0})
+    return told(request, headers=[[load.NUMBER, "999"]])
+
+
+def told(request: http1.Message, **other: Any) -> bytes:
+    """An echo's answer, with something else in it."""
+    right = {"headers": request.headers, "body_bytes": len(request.body), "body_crc32": zlib.crc32(request.body)}
+    return http1.json_response(200, right | other)
+
+
+def swapped(request: http1.Message) -> bytes:
+    """As long as it was, and another request's."""
+    return told(request, body_crc32=zlib.crc32(b"9 9"))
+
+
+def altered(request: http1.Message) -> bytes:
+    """One byte of an echo's answer, where no number is."""
+    sent = json.loads(told(request).partition(b"\r\n\r\n")[2]) | {"pod": "pod-1"}
+    body = json.dumps(sent).encode()
+    return http1.response(200, body.replace(b"pod-1", b"pod-2"), (echo.WHOLE, str(zlib.crc32(body))))
 
 
 def damaged(request: http1.Message) -> bytes:
-    number = request.header(load.NUMBER)
-    return http1.json_response(200, {"headers": [[load.NUMBER, number]], "body_bytes": len(request.body) - 1})
+    return told(request, body_bytes=len(request.body) - 1)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +89,11 @@ def damaged(request: http1.Message) -> bytes:
         (lambda request: http1.response(200, b"hello"), "no echo"),
         (foreign, "foreign answer"),
         (damaged, "body damaged"),
+        (swapped, "body damaged"),
+        (altered, "answer damaged"),
         (lambda request: b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nbad header\r\n\r\n", "Damaged"),
     ],
-    ids=["status", "text", "foreign", "body", "bytes"],
+    ids=["status", "text", "foreign", "body", "another's-body", "a-byte", "bytes"],
 )
 def test_every_wrong_answer_is_told(answer: Callable[[http1.Message], bytes], failure: str) -> None:
     summary, failures = send(http1.answering(answer), requests=5, concurrency=1, method="POST", body_bytes=3)
@@ -92,14 +112,9 @@ def test_a_server_that_is_silent_or_away_is_a_failure() -> None:
     assert json.loads(lines[0])["failure"] == "ConnectionRefusedError"
 
 
-def once(request: http1.Message) -> bytes:
-    """The echo's answer, as a server that closes the connection behind it without saying so."""
-    number = request.header(load.NUMBER)
-    return http1.json_response(200, {"headers": [[load.NUMBER, number]], "body_bytes": len(request.body)})
-
-
 async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(once(await http1.read_request(reader)))
+    """An echo, as a server that closes the connection behind its answer without saying so."""
+    writer.write(told(await http1.read_request(reader)))
     await writer.drain()
     writer.close()
 

@@ -77,7 +77,18 @@ def test_an_endpoint_is_one_row_with_how_many_see_it(capsys: pytest.CaptureFixtu
     ("pages", "well", "told"),
     [
         pytest.param({"a": page()}, True, "no endpoint of shop/v1 is ejected by any of 1 proxies", id="well"),
-        pytest.param({"a": page(service="shop/other")}, True, "no endpoint of shop/v1", id="of another Service"),
+        pytest.param(
+            {"a": page(opened(), service="shop/other")},
+            True,
+            "none of 1 proxies has breakers or limits for shop/v1\n",
+            id="of another Service",
+        ),
+        pytest.param(
+            {"a": page(opened(), service="books/v1"), "b": page(service="toys/v1")},
+            True,
+            "limits for shop/v1; there are for books/v1 (-n books), toys/v1 (-n toys)",
+            id="in another namespace",
+        ),
         pytest.param({"a": page(opened(until=NOW - 1))}, False, "the next request", id="its time is over"),
         pytest.param({"a": page(panicking=True)}, False, "1 proxies use all endpoints of shop/v1:80", id="panic"),
         pytest.param(
@@ -98,7 +109,7 @@ def test_what_is_said(pages: dict[str, Any], well: bool, told: str, capsys: pyte
 
 
 def test_no_more_than_a_bound_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "MOST", 1)
+    monkeypatch.setattr(breakers.doors, "MOST", 1)
     cluster = Cluster(a=page(), b=page())
     found = in_cluster(cluster, "")
     assert (len(cluster.asked), found.silent) == (1, {"shop/b": "only 1 proxies are asked"})
@@ -106,7 +117,7 @@ def test_no_more_than_a_bound_are_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_of_a_running_up_every_proxy_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     proxies = [{"name": "web", "ports": {"admin": 7}}, {"name": "way-in", "ports": {}}]
-    monkeypatch.setattr(breakers.status, "ask", lambda state: json.dumps({"proxies": proxies}).encode())
+    monkeypatch.setattr(breakers.doors.status, "ask", lambda state: json.dumps({"proxies": proxies}).encode())
     monkeypatch.setattr(breakers.doors, "ask", lambda port, path: {7: page(opened())}[port])
     found = in_up(tmp_path, "")
     assert [row.endpoint for row in found.open] == ["10.0.0.1:80"]

@@ -61,6 +61,12 @@ def test_all_replicas_are_asked_and_their_words_put_in_order(capsys: pytest.Capt
     assert drains.is_well(found)
 
 
+def test_who_kept_it_waiting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    one = {**told("shop/a"), "held": ["shop/b is not connected"]}
+    text = said(drains.in_cluster(Cluster(one=[one]), "mesh"), capsys)
+    assert "waited to be forgotten: shop/b is not connected" in text
+
+
 def test_what_was_cut_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
     found = drains.in_cluster(Cluster(one=[told("shop/a", cut_requests=2, retired=0.25)]), "mesh")
     assert not drains.is_well(found)

@@ -25,6 +25,9 @@ def test_version() -> None:
         ["check"],
         ["identity"],
         ["tls"],
+        ["breakers"],
+        ["mirrors"],
+        ["drains"],
         ["authz"],
         ["authz", "check"],
         ["version"],
@@ -53,6 +56,14 @@ def test_status_of_nobody_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--state", str(tmp_path)])
     assert result.exit_code == 1
     assert "no `sidewinder up` runs" in result.output
+
+
+@pytest.mark.parametrize("command", ["breakers", "mirrors", "drains"])
+def test_what_is_asked_of_nobody_says_so(command: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, [command, "--state", str(tmp_path)], env={"PATH": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "kubectl" in result.output
+    assert "no `sidewinder up` runs with its state in" in result.output
 
 
 def test_check_without_kubectl_says_what_is_missing(tmp_path: Path) -> None:

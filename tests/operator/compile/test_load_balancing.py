@@ -75,3 +75,12 @@ def test_what_holds_for_each_algorithm() -> None:
     assert faults == ()
     assert (meant.slow_start, meant.locality) == (90.0, LocalitySpec(failover=("b", "a")))
     assert list(meant.subset.items()) == [("tier", ""), ("version", "v2")]  # sorted: the same bytes for the same policy
+
+
+@pytest.mark.parametrize(("kind", "field"), [("RingHash", "ringHash"), ("Maglev", "maglev")])
+def test_a_hash_without_its_section_is_a_fault_and_no_bug(kind: str, field: str) -> None:
+    """No reader lets it pass; an object that was stored before the rule has not met the reader."""
+    section = msgspec.convert({"type": kind}, LoadBalancing)
+    meant, faults = build(section, Cluster(), "shop")
+    assert meant is None
+    assert [(fault.field, fault.reason) for fault in faults] == [(field, "Invalid")]

@@ -176,6 +176,18 @@ def test_a_service_that_says_nothing_does_not_bring_the_namespace_back() -> None
     assert [each.policy for each in found.authentication] == ["shop/web"]
 
 
+def test_an_adaptive_limit_knows_by_which_target_of_its_policy_it_holds() -> None:
+    written = "adaptiveConcurrency: {targetLatency: 100ms}"
+    of = compiled(policy("slow", f"{WEB}}}, {{{ADMIN_OF_BACK}", written))
+    for port, target in ((9080, "Service shop/web"), (9090, "Service shop/back (admin)")):
+        found = held(of, port)
+        assert found is not None
+        assert [(each.policy, each.section.target) for each in found.adaptive_concurrency] == [("shop/slow", target)]
+    above = held(compiled(policy("all", SHOP, written)))
+    assert above is not None
+    assert [each.section.target for each in above.adaptive_concurrency] == ["Namespace shop"]
+
+
 def test_mtls_of_two_services_is_the_stricter_and_never_below_the_mesh() -> None:
     of = compiled(policy("one", WEB, "mtls: {mode: Strict}"), policy("two", BACK, "mtls: {mode: Permissive}"))
     found = held(of)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sidewinder_operator.compile.workloads import Selection, gateways, workloads
+import pytest
+
+from sidewinder_operator.compile.workloads import WEIGHT, Selection, gateways, weight, workloads
 from sidewinder_operator.mesh.workloads import MeshGateway, PodReplica, Replica, WayIn, WorkloadPort
 from tests.support.clusters import given, running
 
@@ -141,3 +143,12 @@ def test_a_pod_that_nobody_selects_keeps_what_it_declares() -> None:
     found = workloads(given("").cluster, (), (pod,))
     owned = Selection(given("").cluster, found).owned(found)["u"]
     assert (owned.ports, owned.service, owned.lazy, owned.terminating, owned.ready) == (declared, "", True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("3", 3), ("0", 0), ("100", 100), ("101", 1), ("1000", 1), ("-1", 1), ("1.5", 1), ("", 1), ("many", 1), ("²", 1)],
+)
+def test_a_weight_is_a_label_and_what_means_nothing_says_nothing(said: str, meant: int) -> None:
+    assert weight({WEIGHT: said}) == meant
+    assert weight({}) == 1

@@ -203,6 +203,32 @@ def test_who_cares_for_health_hears_when_it_changes_and_only_then() -> None:
     assert len(woken) == 1
     acks.hear("other", {"b": Having(epoch=1, health={"x": True})})
     assert (len(woken), acks.health()["b"]) == (2, {"x": True})
-    acks.forget("other")
-    acks.gone("a", 1)
-    assert (len(woken), acks.health()) == (4, {}), "who has no stream says nothing"
+
+
+def test_an_unwell_endpoint_is_not_called_because_a_replica_restarts() -> None:
+    async def main() -> None:
+        store, acks = cluster()
+        woken: list[int] = []
+        acks.tell("a", Having(epoch=1, health={"x": False}))
+        acks.hear("other", {"b": Having(epoch=1, health={"x": False})})
+        acks.care(lambda: woken.append(1))
+        acks.gone("a", 1)
+        acks.forget("other")
+        assert (woken, acks.health()) == ([], {"a": {"x": False}, "b": {"x": False}}), "both are on their way back"
+        acks.hear("third", {"a": Having(epoch=2, health={"x": False})})
+        acks.tell("b", Having(epoch=2, health={"x": True}))
+        assert (len(woken), acks.health()) == (1, {"a": {"x": False}, "b": {"x": True}})
+        acks.gone("b", 2)
+        acks.tell("b", Having(epoch=3))
+        assert (len(woken), acks.health()) == (2, {"a": {"x": False}}), "a proxy that was restarted knows nothing"
+        acks.say("a", {"x": True})
+        acks.say("b", {"x": True})
+        assert acks.health() == {"a": {"x": False}}, "what is acknowledged holds"
+        acks.gone("b", 3)
+        acks.say("b", {"x": True})
+        assert (len(woken), acks.health()["b"]) == (3, {"x": True}), "who has just come is heard before that"
+        acks.hear("third", {"a": None})
+        store.publish({})
+        assert acks.health() == {}, "nobody is left"
+
+    asyncio.run(main())

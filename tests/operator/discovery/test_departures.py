@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from sidewinder_operator.compile.compiler import compile_cluster
 from sidewinder_operator.compile.project import Encoded, Projector
 from sidewinder_operator.discovery import departures as module
-from sidewinder_operator.discovery.acks import Acks, Having
+from sidewinder_operator.discovery.acks import Acks, Having, Maybe
 from sidewinder_operator.discovery.contents import VERSIONS
 from sidewinder_operator.discovery.departures import Departures
 from sidewinder_operator.discovery.session import Rejection
@@ -18,6 +19,7 @@ from sidewinder_operator.discovery.store import Store
 from sidewinder_sidecar.snapshot import encode, version
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec, EndpointsSpec
+from tests.support.clock import eventually
 from tests.support.clusters import given, running
 
 PODS = ("a", "b", "c")
@@ -48,10 +50,13 @@ class Site:
 
     def __init__(self) -> None:
         self.store = Store()
-        self.acks = Acks(self.store)
         self.now = 0.0
+        self.acks = Acks(self.store, clock=lambda: self.now)
         self.whole = True
-        self.departures = Departures(self.store, self.acks, whole=lambda: self.whole, clock=lambda: self.now)
+        self.apart = 0.0
+        self.departures = Departures(
+            self.store, self.acks, whole=lambda: self.whole, apart=lambda: self.apart, clock=lambda: self.now
+        )
         self.publish(PODS)
         self.before = self.versions("a")
         self.epoch = 0
@@ -141,7 +146,89 @@ def test_nobody_has_retired_while_a_replica_is_not_heard(site: Site) -> None:
     site.acknowledge("a", "c")
     site.now, site.whole = 3600.0, False
     assert not site.retired(), "b may be there"
+    site.acknowledge("b")
+    assert not site.retired(), "any of them may have gone there since"
+    site.apart = module.APART_SECONDS
+    assert site.retired(), "they have answered pings since: they are here"
+    site.acks.gone("b", site.epoch)
+    assert not site.retired(), "b may have gone there"
+    site.whole = True
+    assert site.retired()
+
+
+def test_what_another_replica_tells_counts_once_it_has_sworn_the_pod_off(site: Site) -> None:
+    """It tells late: `b` may have heard of a pod there that was not when it was last told of."""
+    site.publish(("a", "b"))
+    site.acks.replace("other", {"b": Having(epoch=1, versions=site.versions("b"))})
+    site.publish(PODS)
+    site.acknowledge("a", "c")
+    site.publish(("a", "b"), leaving=("c",))
+    site.acknowledge("a", "c")
+    assert not site.retired(), "the other has not told yet that b knows c"
+    site.acks.hear("other", {"b": Having(epoch=1, versions=site.before)})
+    assert not site.retired()
     site.acks.hear("other", {"b": Having(epoch=1, versions=site.versions("b"))})
+    assert not site.retired(), "and may tell b of it still"
+    site.acks.hear_rest("other", {}, {"c"}, ())
+    assert site.retired()
+    site.acks.replace("other", {"b": Having(epoch=1, versions=site.versions("b"))})
+    assert not site.retired(), "a replica that began anew has sworn nothing"
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["here", "there"])
+def test_what_was_sent_and_not_answered_may_be_held(site: Site, there: bool) -> None:
+    site.publish(("a", "b"))
+    site.acknowledge("a", "b")
+    site.publish(PODS)
+    site.acknowledge("a", "c")
+    maybe = Maybe(epoch=site.epoch, versions=(site.before,))
+    site.publish(("a", "b"), leaving=("c",))
+    site.acknowledge("a", "c")
+    if there:
+        site.acks.replace("other", {}, {"b": maybe}, {"c"})
+    else:
+        site.acks.expect("b", maybe)
+    assert not site.retired(), "b applies it in this moment"
+    if there:
+        site.acks.hear_rest("other", {"b": Maybe()}, (), ())
+    else:
+        site.acks.expect("b", Maybe())
+    assert site.retired()
+
+
+def test_what_was_sent_on_a_stream_that_ended_is_held_until_a_newer_one_knows_better(site: Site) -> None:
+    site.publish(("a", "b"))
+    site.acknowledge("a", "b")
+    site.acks.expect("b", Maybe(epoch=site.epoch, versions=(site.before,)))
+    site.acks.gone("b", site.epoch)
+    site.publish(("a", "b"), leaving=("c",))
+    site.acknowledge("a", "c")
+    assert not site.retired()
+    site.acks.hear("other", {"b": Having(epoch=site.epoch + 1, versions=site.versions("b"))})
+    site.acks.hear_rest("other", {}, {"c"}, ())
+    assert site.retired()
+    assert not site.acks.maybe
+
+
+def test_what_is_left_open_of_unknown_versions_may_name_anybody(site: Site) -> None:
+    site.leave()
+    site.acknowledge("a", "b")
+    assert site.retired()
+    site.acks.expect("b", Maybe(epoch=site.epoch, versions=({"endpoints/shop/other:80": "of before"},)))
+    assert not site.retired()
+
+
+def test_with_a_replica_that_went_for_good_went_what_it_had_not_told(site: Site) -> None:
+    site.leave()
+    site.acks.hear("other", {"b": Having(epoch=9, versions=site.versions("b"))})
+    site.acks.hear_rest("other", {}, {"c"}, ())
+    site.acknowledge("a")
+    site.acks.gone("b", site.epoch)
+    assert site.retired()
+    site.now = 100.0
+    site.acks.forget("other")
+    assert not site.retired(), "b may have been told of c since"
+    site.now = 101.0 + module.STRANGE_SECONDS
     assert site.retired()
 
 
@@ -220,6 +307,64 @@ def test_they_are_told_soon_and_those_who_wait_are_looked_at_again(monkeypatch: 
         assert not told.is_set()
         site.now = module.STRANGE_SECONDS + 1  # nothing but time has passed
         await asyncio.wait_for(told.wait(), 5)
+
+    asyncio.run(run())
+
+
+def test_it_is_known_for_whom_a_pod_waits(site: Site) -> None:
+    site.leave()
+    assert [*site.departures.holders("c")] == [("a", "has not acknowledged it"), ("b", "has not acknowledged it")]
+    site.acknowledge("a")
+    site.acks.gone("b", site.epoch)
+    assert [*site.departures.holders("c")] == [("b", "is not connected")]
+    site.acks.expect("a", Maybe(epoch=site.epoch, versions=(site.before,)))
+    assert [*site.departures.holders("c")] == [("b", "is not connected"), ("a", "has not answered yet")]
+    site.acks.expect("a", Maybe())
+    site.acknowledge("b")
+    assert not [*site.departures.holders("c")]
+    site.acks.hear("other", {})
+    assert [*site.departures.holders("c")] == [("", "has not said that it knows")]
+    site.whole = False
+    assert [*site.departures.holders("c")] == [("", "is not heard")]
+    site.whole = True
+    site.acks.hear_rest("other", {}, {"c"}, ())
+    site.acknowledge("b", versions={**site.versions("b"), "endpoints/shop/other:80": "of before this replica began"})
+    assert [*site.departures.holders("c")] == [("b", "has not acknowledged it")]
+
+
+def test_it_is_told_for_whom_a_pod_waits_once_it_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.02)
+
+    async def run() -> None:
+        site, told = Site(), asyncio.Queue[tuple[str, Any]]()
+        site.departures._tell_held = lambda pod, holders: told.put_nowait((pod, holders))
+        site.departures.tell(PODS, lambda pod: None)
+        site.acknowledge(*PODS)
+        site.publish(("a", "b"), leaving=("c",))
+        site.acknowledge("a", "c")
+        await asyncio.sleep(0.1)
+        assert told.empty()
+        site.now = module.PATIENT_SECONDS
+        assert await asyncio.wait_for(told.get(), 5) == ("c", (("b", "has not acknowledged it"),))
+
+    asyncio.run(run())
+
+
+def test_of_many_that_wait_each_is_told_of_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_HELD", 1)
+
+    async def run() -> None:
+        site, told = Site(), set[str]()
+        site.departures._tell_held = lambda pod, holders: told.add(pod)
+        site.departures.tell(PODS, lambda pod: None)
+        site.acknowledge(*PODS)
+        site.publish(("a",), leaving=("b", "c"))
+        site.acknowledge("b", "c")
+        await asyncio.sleep(0.1)
+        site.now = module.PATIENT_SECONDS
+        await eventually(lambda: told == {"b", "c"})
 
     asyncio.run(run())
 

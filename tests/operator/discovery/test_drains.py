@@ -67,3 +67,27 @@ def test_the_log_has_each_and_warns_of_what_was_lost(caplog: pytest.LogCaptureFi
     found.tell("b", Drained(drained=1.0, leaving=1.0, cut_requests=1))
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert caplog.messages[0].startswith("a drained in 0.013 s: waited for 0 requests")
+
+
+def test_for_whom_a_pod_waits_is_said_once_and_kept_with_its_last_word() -> None:
+    said: list[str] = []
+    found = Drains(lambda workload: f"shop/{workload}", say=lambda who, how, bad: said.append(f"{who} {how}"))
+    holders = (("b", "is not connected"), ("", "is not heard"))
+    for _ in range(3):
+        found.hold("a", holders)
+    named = "shop/b is not connected; another replica of the operator is not heard"
+    assert said == [f"shop/a leaves, and may still be called: {named}"]
+    found.hold("a", holders[:1])
+    assert len(said) == 1
+    found.tell("a", QUICK)
+    assert said[1].endswith("nothing was cut; waited to be forgotten: shop/b is not connected")
+    assert found.told()[0]["held"] == ("shop/b is not connected",)
+    found.tell("a", QUICK)
+    assert found.told()[1]["held"] == (), "that was another one"
+
+
+def test_pods_that_never_say_a_last_word_are_not_kept_for_ever() -> None:
+    found = Drains(str, say=lambda *words: None)
+    for number in range(drains.MOST + 5):
+        found.hold(str(number), (("b", "is not connected"),))
+    assert len(found._held) == drains.MOST

@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from sidewinder_operator.compile.project import Encoded
-from sidewinder_operator.discovery.acks import Acks, Having
+from sidewinder_operator.discovery.acks import Acks, Having, Maybe
 from sidewinder_operator.discovery.feed import Feed
 from sidewinder_operator.discovery.peers import Peer, Peers, found
 from sidewinder_operator.discovery.store import Store
@@ -20,6 +20,7 @@ from sidewinder_operator.problems import Reference
 from sidewinder_operator.resources.core import EndpointSlice
 from sidewinder_operator.resources.read import read
 from sidewinder_sidecar import snapshot
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from tests.support.clock import eventually
 from tests.support.relay import Relay
 
@@ -29,6 +30,11 @@ ROUTE = Reference("ApiRoute", "shop", "reviews")
 def encoded(value: int = 1) -> Encoded:
     raw = b'{"value":%d}' % value
     return Encoded("route/shop/reviews", snapshot.version(raw), raw, None, (ROUTE,))
+
+
+def proxy(pod: str, terminating: bool = False) -> Encoded:
+    raw = snapshot.encode(ProxySpec(name=pod, namespace="shop", terminating=terminating))
+    return Encoded("proxy/self", snapshot.version(raw), raw, None, ())
 
 
 class Replica:
@@ -116,6 +122,38 @@ def test_what_the_others_were_told_counts_here() -> None:
     run(test)
 
 
+def test_what_is_open_there_is_known_here_and_who_is_sworn_off_after_it() -> None:
+    async def test() -> None:
+        async with two() as (first, second):
+            second.acks.expect("b", Maybe(epoch=1, versions=({"endpoints/shop/web:80": "1"},)))
+            await eventually(lambda: [*first.acks.open()] == [("b", {"endpoints/shop/web:80": "1"})])
+            assert not first.acks.is_sworn("b")
+            second.store.publish({pod: {"proxy/self": proxy(pod, terminating=pod == "b")} for pod in ("a", "b")})
+            await eventually(lambda: first.acks.is_sworn("b"))
+            assert not first.acks.is_sworn("a")
+            second.acks.expect("b", Maybe())
+            await eventually(lambda: not [*first.acks.open()])
+            second.store.publish({"a": {"proxy/self": proxy("a")}})
+            await eventually(lambda: not first.acks.is_sworn("b"))
+
+    run(test)
+
+
+def test_who_is_asked_anew_says_anew_what_is_open_and_who_is_sworn_off() -> None:
+    async def test() -> None:
+        async with two() as (first, second):
+            second.acks.expect("b", Maybe(epoch=1, versions=({"endpoints/shop/web:80": "1"},)))
+            second.store.publish({pod: {"proxy/self": proxy(pod, terminating=pod == "b")} for pod in ("a", "b")})
+            await eventually(lambda: first.acks.is_sworn("b") and bool([*first.acks.open()]))
+            await second.kill()
+            second.acks.expect("b", Maybe())
+            second.store.publish({"a": {"proxy/self": proxy("a")}})
+            await second.open()
+            await eventually(lambda: not first.acks.is_sworn("b") and not [*first.acks.open()])
+
+    run(test)
+
+
 def test_what_a_proxy_wants_there_is_wanted_here() -> None:
     async def test() -> None:
         async with two() as (first, second):
@@ -143,6 +181,21 @@ def test_one_that_was_killed_is_named_after_a_grace_and_heard_again_when_it_is_b
             await eventually(lambda: first.acks.standing(ROUTE).acknowledged == 2)
             assert first.peers.unheard() == ()
             assert first.changes > changes
+
+    run(test)
+
+
+def test_how_long_one_has_been_missing_is_known() -> None:
+    async def test() -> None:
+        async with two() as (first, second):
+            await eventually(lambda: first.peers.synced() == {"two": True})
+            assert first.peers.apart() == 0.0
+            await second.kill()
+            await eventually(lambda: first.peers.apart() > 0.2)
+            first.seen["uid-three"] = peer("three", 1)
+            await eventually(lambda: 0.0 < first.peers.apart() < 0.2, 1)
+            first.seen.clear()
+            await eventually(lambda: first.peers.apart() == 0.0)
 
     run(test)
 

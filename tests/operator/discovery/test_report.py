@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_operator.discovery import report
-from sidewinder_operator.discovery.acks import Having
+from sidewinder_operator.discovery.acks import Having, Maybe
 from sidewinder_operator.discovery.report import Reading, Writing
 from sidewinder_operator.discovery.session import Rejection
 from sidewinder_sidecar.snapshot.stream import Ejected, Malformed
@@ -127,3 +127,41 @@ def test_whatever_is_told_is_what_is_read(steps: list[tuple[str, dict[str, str] 
         else:
             expected[pod] = having
         assert reading.pods == expected
+
+
+def test_what_is_left_open_comes_over_once_and_as_far_as_it_names_anybody() -> None:
+    writing, reading = Writing(), Reading()
+    maybe = Maybe(epoch=3, versions=({"endpoints/shop/web:80": "1", "route/a": "2"}, {"endpoints/inbound-80": "3"}))
+    assert told(reading, writing.open("a", maybe)) is None
+    assert reading.rest()[0] == {"a": Maybe(epoch=3, versions=({"endpoints/shop/web:80": "1"}, {}))}
+    assert writing.open("a", maybe) == b""
+    assert told(reading, writing.open("a", None)) is None
+    assert reading.rest()[0] == {"a": Maybe()}
+    assert writing.open("a", None) == b""
+
+
+def test_only_what_is_new_of_whom_a_replica_has_sworn_off_is_told() -> None:
+    writing, reading = Writing(), Reading()
+    told(reading, writing.sworn({"a", "b"}))
+    assert reading.rest() == ({}, {"a", "b"}, set())
+    assert writing.sworn({"a", "b"}) == b""
+    told(reading, writing.sworn({"b", "c"}))
+    assert reading.rest() == ({}, {"c"}, {"a"})
+    told(reading, writing.sworn({"c"}))
+    told(reading, writing.sworn({"b", "c"}))
+    assert reading.rest() == ({}, {"b"}, set()), "the last word counts"
+
+
+def test_what_is_open_of_a_crowd_costs_little_and_is_kept_once() -> None:
+    writing, reading = Writing(), Reading()
+    lines = [writing.open(pod, Maybe(epoch=1, versions=(own(pod),))) for pod in ("a", "b", "c")]
+    last = writing.open("d", Maybe(epoch=1, versions=(own("d") | {"endpoints/shop/service-7:80": "new"}, SHARED)))
+    assert len(lines[0]) > 8_000
+    assert max(map(len, lines[1:])) < 60
+    assert len(last) < 150
+    for line in (*lines, last):
+        told(reading, line)
+    found = reading.rest()[0]
+    assert found["a"].versions == (SHARED,)
+    assert found["b"].versions[0] is found["a"].versions[0] is found["c"].versions[0]
+    assert found["d"].versions == (SHARED | {"endpoints/shop/service-7:80": "new"}, SHARED)

@@ -174,6 +174,42 @@ def test_when_the_certificate_of_a_stream_ends_is_known(left: float | None, expe
     run(test)
 
 
+def test_after_a_restart_probers_are_heard_before_anybody_is_told_that_all_is_well() -> None:
+    async def test() -> None:
+        async with serving(listen_seconds=1.0) as site:
+            site.store.publish(
+                {"a": {"checks/self": encoded("checks/self", 1)}, "b": {"route/b": encoded("route/b", 1)}}
+            )
+            heard: list[object] = []
+            site.acks.care(lambda: heard.append(site.acks.health()))
+            caller = await Wire.open(site.path("b"), has={"route/b": "of before"})
+            prober = await Wire.open(site.path("a"), has={"checks/self": "of before"})
+            prober.say(stream.Health({"x": False}))
+            await site.until(lambda: heard == [{"a": {"x": False}}])
+            caller.say(stream.Ping(1))
+            assert await caller.hear() == stream.Pong(1), "nothing before it"
+            assert [*await caller.apply()] == ["route/b"]
+            await prober.apply()
+            await site.until(lambda: site.acks.current("a"))
+            assert (len(heard), site.acks.health()) == (1, {"a": {"x": False}})
+            caller.close()
+            prober.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["route/b", "checks/self"])
+def test_who_has_nothing_yet_waits_for_nobody_nor_does_anybody_where_nothing_is_checked(name: str) -> None:
+    async def test() -> None:
+        async with serving(listen_seconds=1000.0) as site:
+            site.store.publish({"a": {}, "b": {name: encoded(name, 1)}})
+            wire = await Wire.open(site.path("b"), has={} if name == "checks/self" else {name: "of before"})
+            assert [*await wire.apply()] == [name]
+            wire.close()
+
+    run(test)
+
+
 def test_a_stranger_is_refused() -> None:
     async def test() -> None:
         async with serving() as site:
@@ -482,6 +518,26 @@ def leaving(pod: str, terminating: bool, ready: tuple[str, ...]) -> dict[str, En
         "proxy/self": Encoded("proxy/self", snapshot.version(proxy), proxy, None, ()),
         "endpoints/e": Encoded("endpoints/e", snapshot.version(names), names, None, (), frozenset(ready)),
     }
+
+
+def test_what_is_sent_is_left_open_until_it_is_answered_and_after_the_stream_too() -> None:
+    async def test() -> None:
+        async with serving() as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            wire = await Wire.open(site.path("a"), has={"route/a": "of before"})
+            await wire.until(stream.Begin)
+            wanted = site.store.pictures["a"].versions
+            assert site.acks.maybe["a"].versions == ({"route/a": "of before"}, wanted), "it may hold either"
+            wire.close()
+            await site.until(lambda: not site.discovery.clients)
+            assert wanted in site.acks.maybe["a"].versions
+            wire = await Wire.open(site.path("a"), epoch=2)
+            await wire.apply()
+            await site.until(lambda: site.acks.current("a"))
+            assert not site.acks.maybe
+            wire.close()
+
+    run(test)
 
 
 def test_a_leaving_pod_is_told_when_the_last_who_knew_it_knows_better() -> None:

@@ -228,6 +228,23 @@ def test_a_picture_that_comes_during_a_search_is_taken_up_at_its_end() -> None:
     assert session.current
 
 
+def test_what_a_search_is_still_to_send_of_an_older_picture_is_open() -> None:
+    """Else a replica could swear a pod off and name it afterwards."""
+    session, client = Session(), Client(naming=False)
+    assert session.open == ()
+    session.receive(client.hello())
+    assert session.open == ({},), "what it came with"
+    older, newer = picture({"route/a": POISON, "endpoints/a": 0}), picture({"endpoints/a": 1})
+    session.want(older)
+    for answer in [answer for line in session.lines() for answer in client.read(line)]:
+        session.want(newer)
+        session.receive(answer)
+    assert session.outstanding is None
+    assert older.versions in session.open
+    talk(session, client, greet=False)
+    assert session.open == ()
+
+
 @pytest.mark.parametrize(
     ("messages", "why"),
     [
@@ -385,6 +402,11 @@ class Converges(RuleBasedStateMachine):
     def never_mixed(self) -> None:
         if not self.poisoned:
             assert self.published.issuperset(self.client.applied)
+
+    @invariant()
+    def nothing_is_held_that_is_not_known_of(self) -> None:
+        known = set(self.session.has.items()).union(*(may.items() for may in self.session.open))
+        assert self.session.hello is None or self.client.has.items() <= known
 
     @invariant()
     def never_poisoned(self) -> None:

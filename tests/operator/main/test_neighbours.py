@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from sidewinder_operator.discovery.acks import Having
+from sidewinder_operator.discovery.departures import Departures
 from sidewinder_operator.main.neighbours import SERVICE
 from sidewinder_operator.main.process import Process
 from sidewinder_operator.problems import Reference
@@ -106,6 +107,29 @@ def test_a_replica_that_is_cut_off_makes_it_unknown_and_never_true() -> None:
             assert ("False", "Pending") not in seen, "for the moment before, nothing is said"
             relay.heal()
             await eventually(lambda: told(on) == ("True", "Programmed"), 20)
+
+    bench(work)
+
+
+def test_a_pod_retires_once_the_other_replica_has_sworn_it_off_and_said_who_knows_that() -> None:
+    async def work(on: Bench) -> None:
+        async with two(on) as (first, second):
+            other = on.server.put(objects.PODS, objects.pod("caller", "caller", "10.0.0.2"))["metadata"]["uid"]
+            await eventually(lambda: all(other in each.store.pictures for each in (first, second)), 10)
+            departures = Departures(first.store, first.acks, whole=first.neighbours.whole)
+            have(first, on.uid, 1)
+            have(second, other, 1)
+            leaving = objects.pod("reviews-1", "reviews", "10.0.0.1")
+            leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            on.server.put(objects.PODS, leaving)
+            await eventually(lambda: all(on.uid in each.store.leaving for each in (first, second)), 10)
+            have(first, on.uid, 1)
+            assert departures.leaving(on.uid)
+            assert departures.retired({on.uid}) == set()
+            await eventually(lambda: first.acks.is_sworn(on.uid), 10)
+            assert departures.retired({on.uid}) == set(), "the caller still knows it"
+            have(second, other, 1)
+            await eventually(lambda: departures.retired({on.uid}) == {on.uid}, 10)
 
     bench(work)
 

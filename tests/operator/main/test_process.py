@@ -192,6 +192,8 @@ def test_what_probers_find_out_of_an_endpoint_reaches_everybody() -> None:
         await eventually(lambda: process.store.pictures[on.uid].versions["endpoints/shop/reviews:80"] != before)
         assert 'sidewinder_operator_unhealthy_endpoints{service="shop/reviews:80"} 1' in process.metrics.text()
         process.acks.gone(prober, 1)
+        assert process.acks.health() == {prober: {name: False}}, "it will be back"
+        process.acks.tell(prober, Having(epoch=2))
         await eventually(lambda: process.store.pictures[on.uid].versions["endpoints/shop/reviews:80"] == before)
 
     bench(work)

@@ -31,6 +31,12 @@ def test_it_is_read(more: dict[str, object]) -> None:
     assert (found.request_mirror.backend_ref.name, found.request_mirror.backend_ref.kind) == ("shadow", "Service")
 
 
+def test_who_wants_less_than_a_percent_is_told_how() -> None:
+    written = rule(filters=[{"type": "RequestMirror", "requestMirror": {"backendRef": REF, "percent": 0.1}}])
+    [problem] = read(written).problems
+    assert problem.message == "0.1 is not a whole number from 0 to 100 (for less than 1: `fraction`)"
+
+
 def test_it_has_a_backend() -> None:
     assert set(problems({"percent": 5}).values()) == {"Required"}
     assert problems({"backendRef": {**REF, "weight": 1}}) == {".backendRef.weight": "UnknownField"}

@@ -31,6 +31,7 @@ class Bench:
         self.server = server
         self.api = ApiServer(server.url)
         self.standing = Standing(required=2, acknowledged=1, missing=("u2",))
+        self.ejected: tuple[dict[str, Any], ...] = ()
         self.leading = True
         self.writer = self.fresh()
 
@@ -38,7 +39,7 @@ class Bench:
         return Writer(self.api.send, path_of, lambda: self.leading, self._told, who="operator-1")
 
     def _told(self, sources: Collection[Reference]) -> dict[Reference, Told]:
-        return {source: Told(standing=self.standing) for source in sources}
+        return {source: Told(standing=self.standing, ejected=self.ejected) for source in sources}
 
     def route(self, name: str = "a") -> Reference:
         self.server.put(objects.ROUTES, objects.route(name, "reviews", "reviews"))
@@ -103,6 +104,39 @@ def test_an_object_is_written_at_most_once_a_second_and_the_last_word_counts() -
         await eventually(lambda: on.there(route)["status"]["proxies"]["acknowledged"] == 30)
         assert asyncio.get_running_loop().time() - began >= 0.8
         assert on.patches() == 2
+        running.cancel()
+
+    bench(work)
+
+
+def test_what_flaps_is_written_every_ten_seconds_and_what_else_differs_goes_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "OBJECT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "EJECTED_SECONDS", 0.6)
+
+    async def work(on: Bench) -> None:
+        route = on.route()
+        running = asyncio.create_task(on.writer.run())
+        on.offer(route)
+        await eventually(lambda: on.patches() == 1)
+        began = asyncio.get_running_loop().time()
+        number = 0
+        while asyncio.get_running_loop().time() - began < 1.0:
+            number += 1
+            on.ejected = ({"endpoint": "10.0.0.1:80", "proxies": number},)
+            on.writer.ring()
+            await asyncio.sleep(0.02)
+        assert on.patches() <= 4, f"of {number} times that it was another"
+        await eventually(
+            lambda: on.there(route)["status"].get("ejected") == [{"endpoint": "10.0.0.1:80", "proxies": number}]
+        )
+        monkeypatch.setattr(module, "EJECTED_SECONDS", 3600.0)
+        before = on.patches()
+        on.standing, on.ejected = Standing(required=2, acknowledged=2), ()
+        on.writer.ring()
+        await eventually(lambda: on.patches() == before + 1)  # what a rollout waits for does not wait for breakers
+        assert "ejected" not in on.there(route)["status"]
         running.cancel()
 
     bench(work)

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from sidewinder_sidecar.discovery import dial as module
-from sidewinder_sidecar.discovery.channel import Broken, Channel, Unwelcome
+from sidewinder_sidecar.discovery.channel import Broken, Channel, Unreached, Unwelcome
 from sidewinder_sidecar.discovery.dial import Tls, Unix
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.identity.files import Files
@@ -169,7 +169,7 @@ def test_without_a_certificate_nothing_is_opened(operator, place):
 def test_nobody_is_there(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(Broken, match=f"https://localhost:{port}: Connection refused"):
+    with pytest.raises(Unreached, match=f"https://localhost:{port}: Connection refused"):
         opened(place, port)
 
 
@@ -212,6 +212,72 @@ def test_a_resolver_that_hangs_is_asked_once(place, monkeypatch):
             await tls.connect()
 
     uvloop.run(asyncio.wait_for(run(), 10))
+
+
+class Names:
+    """A name server whose only name is 127.0.0.1's, or that is away."""
+
+    def __init__(self, monkeypatch):
+        self.asked, self.away = 0, False
+        monkeypatch.setattr(module.socket, "getaddrinfo", self.find)
+
+    def find(self, *_, **__):
+        self.asked += 1
+        if self.away:
+            raise OSError(-3, "Temporary failure in name resolution")
+        return [(socket.AF_INET, 1, 6, "", ("127.0.0.1", 0))]
+
+
+def test_while_nobody_listens_the_name_server_has_peace(place, monkeypatch):
+    names = Names(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    async def run():
+        tls = Tls("localhost", port, Shown(place))
+
+        async def tries(count):
+            for _ in range(count):
+                with pytest.raises(module.Unreached):
+                    await tls.connect()
+
+        await tries(20)
+        assert names.asked == 1
+        monkeypatch.setattr(module, "RESOLVED_SECONDS", 0.0)
+        tls._known_until = 0.0
+        await tries(3)
+        assert names.asked == 4, "it may have another address by now"
+
+    uvloop.run(asyncio.wait_for(run(), 10))
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_without_a_name_server_the_last_address_serves_on(operator, place, monkeypatch, hangs):
+    names, answer = Names(monkeypatch), threading.Event()
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.1)
+
+    async def run():
+        tls = Tls("localhost", operator.port, Shown(place))
+        _, writer = await tls.connect()
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        names.away = True
+        if hangs:
+            monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: answer.wait(20) and [])
+        _, writer = await tls.connect()
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        answer.set()
+
+    uvloop.run(asyncio.wait_for(run(), 10))
+
+
+def test_who_is_reached_and_says_nothing_is_not_nobody(place, monkeypatch):
+    """A try costs it something: it is not to be asked as often."""
+    monkeypatch.setattr(module, "HANDSHAKE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Broken) as broken:
+        opened(place, silent.getsockname()[1])
+    assert not isinstance(broken.value, Unreached)
 
 
 def test_a_refusal_is_handed_on(place):

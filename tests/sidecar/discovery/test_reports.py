@@ -41,6 +41,19 @@ def test_changes_are_told_once_and_a_new_stream_hears_it_all():
     assert repr(reports) == "<Reports 1 ejected>"
 
 
+def test_what_could_not_be_sent_is_told_again():
+    said: list[Any] = []
+    deaf = True
+    reports = Reports(lambda: {"v1": [row()]})
+    reports.connect(lambda told: said.append(told) if not deaf else False)
+    reports.tick()
+    assert said == []
+    deaf = False
+    reports.tick()
+    reports.tick()
+    assert len(said) == 1
+
+
 def test_a_message_has_an_end():
     many = {f"v{number}": [row(why="x" * 1000)] * 10 for number in range(10)}
     told = shortened(many)

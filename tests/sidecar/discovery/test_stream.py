@@ -5,6 +5,7 @@ import uvloop
 
 from sidewinder_sidecar.discovery import stream as client
 from sidewinder_sidecar.discovery.dial import Unix
+from sidewinder_sidecar.discovery.dial import Unreached as Nobody
 from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.stream import Discovery
 from sidewinder_sidecar.discovery.transaction import Held, Refusal
@@ -577,6 +578,30 @@ def test_a_try_that_fails_late_is_no_stream_that_has_lasted(monkeypatch):
     assert bounds[:4] == [0.005, 0.01, 0.02, 0.02]
 
 
+def test_while_nobody_listens_it_looks_often_and_who_is_turned_away_ever_less(monkeypatch):
+    bounds = []
+    monkeypatch.setattr(client.random, "uniform", lambda low, high: bounds.append(high) or 0.0)
+    monkeypatch.setattr(client, "SHORTEST_WATCH", 0.01)
+
+    class Away(Unix):
+        async def connect(self):
+            raise Nobody(111, "Connection refused") if len(bounds) < 5 else OSError(0, "turned away")
+
+    async def run():
+        running = asyncio.create_task(Discovery(Away("x"), Sidecar().apply).run())
+        await eventually(lambda: len(bounds) >= 7)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    uvloop.run(asyncio.wait_for(run(), 10))
+    assert bounds[:7] == [0.005, 0.01, 0.01, 0.01, 0.01, 0.02, 0.02]
+
+
+def test_how_often_it_looks_depends_on_how_long_it_lasts(monkeypatch):
+    monkeypatch.undo()
+    assert [client._watching(seconds) for seconds in (0.0, 59.0, 300.0, 86400.0)] == [1.0, 1.0, 5.0, 15.0]
+
+
 def test_a_burst_does_not_hold_the_loop(tmp_path):
     import time
 
@@ -666,7 +691,7 @@ def test_what_endpoints_are_like_is_said_as_it_becomes_known(tmp_path):
             checks.settled(check, FAILED)
         await eventually(lambda: heard)
         discovery._leave()  # the next stream hears all that is known
-        checks.connect(lambda news: heard.append(stream.Health(news)))
+        checks.connect(lambda news: heard.append(stream.Health(news)) is None)
         checks.disconnect()
         checks.close()
 

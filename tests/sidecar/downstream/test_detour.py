@@ -54,6 +54,24 @@ async def test_an_old_connection_ends_with_its_next_answer() -> None:
     assert down.statuses() == [200] * 27
 
 
+@pytest.mark.parametrize("cut", [10, 70], ids=["in its head", "in its body"])
+def test_one_whose_requests_come_in_pieces_grows_old_too(cut: int) -> None:
+    """Each piece is waited for, up to a minute: that must not put off the age for ever."""
+
+    async def main() -> None:
+        down = Down(Echo, limits=Limits(connection_age_seconds=30))
+        request = b"POST /orders HTTP/1.1\r\nHost: reviews\r\nContent-Length: 30\r\n\r\n" + b"x" * 30
+        for _ in range(34):
+            await down.say(request[:cut], request[cut:])
+            down.proxy.clock.advance(1)
+            if down.transport.ended:
+                break
+        assert b"Connection: close" in down.transport.sent
+        assert 27 <= len(down.statuses()) <= 34
+
+    run(main)
+
+
 @looped
 async def test_an_old_connection_on_which_nothing_is_asked_idles_out() -> None:
     down = Down(Echo, limits=Limits(connection_age_seconds=30))

@@ -121,6 +121,7 @@ CASES = {
     "empty line first": (b"\r\n" + GET, [200], False),
     "empty line between": (GET + b"\r\n" + GET + b"\r\n" + GET, [200, 200, 200], False),
     "two empty lines": (b"\r\n\r\n" + GET, [400], True),
+    "empty line and a bad byte": (b"\r\n\x01" + GET, [400], True),
     "lone LF between": (GET + b"\n" + GET, [200, 400], True),
     "lone CR between": (GET + b"\r" + GET, [200, 400], True),
     "refused": (BAD + b"x" + GET, [400], True),

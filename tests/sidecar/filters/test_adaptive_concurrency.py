@@ -7,8 +7,8 @@ import pytest
 from sidewinder_sidecar.filters.adaptive_concurrency import MOST_POLICIES, Admission, Place, build
 from sidewinder_sidecar.filters.context import Context
 from sidewinder_sidecar.means import Means
-from sidewinder_sidecar.messages import CONNECT
-from sidewinder_sidecar.resilience.adaptive import NAME, Gradient
+from sidewinder_sidecar.messages import CONNECT, SENT
+from sidewinder_sidecar.resilience.adaptive import NAME, PASSING, Gradient, limits
 from sidewinder_sidecar.snapshot.authorization import AuthorizationSpec
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.policies import AdaptiveConcurrencySpec, PolicySpec
@@ -33,7 +33,7 @@ def scene_of(*sections: AdaptiveConcurrencySpec, **others) -> Scene:
 
 
 def gradient(scene: Scene, policy: str = POLICY) -> Gradient:
-    found: Gradient = scene.fleet.means.memory[NAME][policy]
+    found: Gradient = scene.fleet.means.memory[NAME][f"{policy} "]
     return found
 
 
@@ -87,6 +87,60 @@ def test_a_streamed_answer_holds_its_place_until_its_end() -> None:
     scene.attempt().end()
     assert gradient(scene).running == 0
     scene.check()
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_slow_callers_and_streams_shut_nobody_out(way) -> None:
+    scene = scene_of()
+    for _ in range(2):
+        if way == "in":
+            scene.ask(b"PUT", body=None, length=100, listener="in").exchange.on_request_data(b"a")
+        else:
+            scene.ask(listener="in")
+            scene.attempt().answer(200)
+            scene.attempt().data(b"event")
+    scene.clock.advance(PASSING - 0.1)
+    assert scene.ask(listener="in").status == 503
+    scene.clock.advance(0.2)
+    caller = scene.ask(listener="in")
+    assert caller.status == 0
+    assert gradient(scene).running == 1
+    scene.attempt().answer(200, b"")
+    for attempt in scene.opened[:2]:
+        attempt.end() if way == "out" else attempt.fail(SENT, "reset")
+    assert (gradient(scene).running, gradient(scene).passing) == (0, {})
+    scene.check()
+
+
+def test_what_is_measured_begins_with_the_requests_end() -> None:
+    scene = scene_of(section(most=9))
+    caller = scene.ask(b"PUT", body=None, length=4, listener="in")
+    scene.clock.advance(3.0)
+    caller.exchange.on_request_data(b"slow")
+    caller.exchange.on_request_end(None)
+    scene.clock.advance(0.25)
+    scene.attempt().answer(200, b"")
+    assert gradient(scene)._samples == pytest.approx([0.25])
+    early = scene.ask(b"PUT", body=None, length=4, listener="in")
+    scene.clock.advance(1.0)
+    scene.attempt().answer(200)
+    early.exchange.on_request_data(b"late")
+    early.exchange.on_request_end(None)
+    scene.attempt().end()
+    gone = scene.ask(b"PUT", body=None, length=4, listener="in")
+    scene.clock.advance(1.0)
+    gone.exchange.on_caller_gone("caller_gone")
+    assert gradient(scene)._samples == pytest.approx([0.25])
+    assert gradient(scene).passing == {}
+    scene.check()
+
+
+def test_a_long_work_keeps_its_place() -> None:
+    scene = scene_of()
+    for _ in range(2):
+        scene.ask(b"PUT", body=b"all of it", listener="in")
+    scene.clock.advance(PASSING * 2)
+    assert scene.ask(listener="in").status == 503
 
 
 def test_a_tunnel_holds_none() -> None:
@@ -188,6 +242,16 @@ def test_all_sections_must_have_room() -> None:
     assert (gradient(scene).running, gradient(scene, "shop/other").running) == (0, 0)
 
 
+def test_each_target_of_a_policy_finds_a_limit_of_its_own() -> None:
+    scene = scene_of()
+    context = Context(Means(), scene.wheel, {}, {}, {})
+    http, same, admin = [build(section(target=target), context) for target in ("Service a", "Service a", "Service b")]
+    assert http.__self__._gradient is same.__self__._gradient
+    assert http.__self__._gradient is not admin.__self__._gradient
+    told = [labels for labels, _ in limits(context.memory)]
+    assert told == [{"policy": POLICY, "target": target} for target in ("Service a", "Service b")]
+
+
 def test_policies_that_nobody_has_any_more_are_forgotten() -> None:
     clock = Clock()
     scene = Scene()
@@ -195,9 +259,9 @@ def test_policies_that_nobody_has_any_more_are_forgotten() -> None:
     context = Context(means, scene.wheel, {}, {}, {})
     for number in range(3 * MOST_POLICIES):
         build(section(policy=f"shop/{number}"), context)
-        means.memory[NAME]["shop/0"].running = 1
+        means.memory[NAME]["shop/0 "].running = 1
     assert len(means.memory[NAME]) <= MOST_POLICIES + 1
-    assert "shop/0" in means.memory[NAME]
+    assert "shop/0 " in means.memory[NAME]
     assert clock.armed == 0
 
 

@@ -117,6 +117,30 @@ def test_it_ends_by_itself():
     scene.check()
 
 
+def test_it_stays_over_when_the_clock_is_put_back():
+    now = [2_000.0]
+    scene = scene_of(Fault(abort=Abort(status=503), expires=2_000.0), wall=lambda: now[0])
+    for now[0] in (2_000.0, 1_000.0):
+        scene.ask()
+        scene.attempt().answer(200, b"")
+    assert [call.status for call in scene.records] == [200, 200]
+    scene.check()
+
+
+def test_what_waits_when_it_ends_goes_on():
+    now = [1_998.5]
+    scene = scene_of(Fault(delay=Delay(seconds=30.0), abort=Abort(status=503), expires=2_000.0), wall=lambda: now[0])
+    scene.ask()
+    scene.clock.advance(1.4)
+    assert scene.attempts == 0
+    now[0] = 2_000.1
+    scene.clock.advance(0.2)
+    scene.attempt().answer(200, b"")
+    [call] = scene.records
+    assert (call.status, call.error, call.detail) == (200, "", "fault: delayed by 1.5 s")
+    scene.check()
+
+
 ASKED = Fault(headers=True)
 
 
@@ -196,22 +220,37 @@ def test_who_leaves_while_it_is_held_is_forgotten(how):
     assert scene.attempts == 0
     expected = {"caller": "caller_gone", "drain": "draining"}.get(how, "deadline")
     assert scene.records[0].error == expected
+    assert scene.records[0].detail.endswith("fault: delayed by 10 s"), "the log says who took the time"
     scene.check()
 
 
-def test_so_many_are_held_and_no_more(monkeypatch):
-    monkeypatch.setattr(fault, "MOST_HELD", 2)
+def test_so_many_are_held_and_no_more():
     scene = scene_of(Fault(delay=Delay(seconds=5.0)))
-    callers = [scene.ask() for _ in range(3)]
+    callers = [scene.ask() for _ in range(fault.MOST_HELD + 1)]
     assert (scene.attempts, counted(scene, "Skipped")) == (1, 1)
     scene.attempt().answer(200, b"")
     callers[0].exchange.on_caller_gone("caller_gone")
     scene.ask()
     assert scene.attempts == 1, "there was room again"
     scene.clock.advance(6.0)
-    assert scene.attempts == 3
+    assert scene.attempts == 1 + fault.MOST_HELD
     for attempt in scene.opened[1:]:
         attempt.answer(200, b"")
+    scene.check()
+
+
+def test_bodies_that_wait_are_bounded_sooner():
+    scene = scene_of(Fault(delay=Delay(seconds=5.0)))
+    room = fault.MOST_HELD // fault.WITH_BODY
+    callers = [scene.ask(b"POST", body=b"x" * 1000) for _ in range(room - 1)]
+    callers += [scene.ask() for _ in range(fault.WITH_BODY)]
+    assert scene.attempts == 0
+    scene.ask()
+    scene.attempt().answer(200, b"")
+    assert counted(scene, "Skipped") == 1
+    for caller in callers:
+        caller.exchange.on_caller_gone("caller_gone")
+    assert scene.proxy.plan.routes["shop/reviews"].entries[0].route.filters[0].__self__.held == 0
     scene.check()
 
 

@@ -8,6 +8,7 @@ from sidewinder_sidecar.fields import Fields, fields
 from sidewinder_sidecar.filters.size_limits import Meter, SizeLimits, build, size_of
 from sidewinder_sidecar.means import Means
 from sidewinder_sidecar.messages import Response
+from sidewinder_sidecar.replay import Replay
 from sidewinder_sidecar.snapshot import filters
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.policies import PolicySpec, SizesSpec
@@ -172,25 +173,16 @@ def test_both_levels_hold() -> None:
 
 def test_what_came_while_a_filter_waited_is_judged_with_the_head() -> None:
     """The rule's filters come after a guard that may wait; what was kept meanwhile is told to the meter at once."""
-    told = []
-
-    class Waited:
-        """A call of which something has come already."""
-
-        request = call(method=b"POST").request
-
-        def listen(self, tap) -> None:
-            tap.send_data(b"x" * 11)
-            tap.send_end()
-
-        def abort(self, error, detail="") -> None:
-            told.append(error)
-
-    Waited.request.length = None
+    exchange = on_rule(BODY).caller().exchange
+    exchange.request = call(method=b"POST").request
+    exchange.request.length = None
+    exchange.replay = Replay()
+    exchange.replay.keep(b"x" * 11)
+    exchange.replay.end(None)
     apply = build(BODY)
     assert apply is not None
-    reply = apply(Waited())  # type: ignore[arg-type]
-    assert (reply.status, reply.error, told) == (413, "body_too_large", [])
+    reply = apply(exchange)
+    assert (reply.status, reply.error, exchange.error) == (413, "body_too_large", "")
 
 
 def test_what_limits_nothing_is_no_filter() -> None:

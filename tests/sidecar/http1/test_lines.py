@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import timeit
+from collections.abc import Callable
+
 import pytest
 from httptools import HttpParserError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidewinder_sidecar.fields import Fields, fields
 from sidewinder_sidecar.http1 import lines
@@ -71,6 +77,34 @@ def test_content_length(value: bytes, length: int | None) -> None:
 )
 def test_bad_bytes(seen: bytes, at: int) -> None:
     assert lines.bad_byte(seen) == at
+
+
+@given(st.binary(min_size=1), st.binary())
+def test_a_table_leaves_what_is_allowed_and_nothing_else(allowed: bytes, text: bytes) -> None:
+    assert (text.translate(lines.allowing(allowed)) == text) == (not text.translate(None, allowed))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="a \t\r\n\x00\x0b\x1f\x7f\xff", max_size=12).map(lambda text: text.encode("latin-1")))
+def test_bad_bytes_are_those_of_the_pattern_however_they_come(seen: bytes) -> None:
+    found = re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])", seen)
+    at = found.start() if found else len(seen)
+    assert lines.bad_byte(seen) == at
+    for judged in range(at + 1):  # nothing was wrong with what came first
+        if lines.bad_byte(seen[:judged]) == judged:
+            assert lines.bad_byte(seen, judged) == at
+
+
+def test_a_large_head_is_judged_at_the_speed_of_memory() -> None:
+    pattern = re.compile(rb"[\x00-\x08]|(?<!\r)\n|\r(?=[^\n])")  # as slow as what it was done with
+    head = b"x-a: " + b"b" * 60_000 + b"\r\n"
+
+    def least(judge: Callable[[], object]) -> float:
+        return min(timeit.repeat(judge, number=1, repeat=9))
+
+    whole = least(lambda: lines.bad_byte(head))
+    assert whole * 4 < least(lambda: pattern.search(head)), "it is not asked of every byte by itself"
+    assert least(lambda: lines.bad_byte(head, len(head) - 1)) * 4 < whole, "what was judged is not judged again"
 
 
 def test_options_of_several_fields() -> None:

@@ -194,3 +194,30 @@ def test_what_the_connection_sent_before_changes_nothing() -> None:
                     told(before, asked, seen)
                     assert told(data, method, seen) == fresh
                     assert told(data, method, seen) == fresh
+
+
+def test_what_one_connection_was_sent_another_knows() -> None:
+    """With a thousand endpoints each connection is asked a few times a second, and each second has another Date."""
+    head = b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 23:51:07 GMT\r\nContent-Length: 3\r\n\r\n"
+    one, other = response_head.recall(head, Seen()), response_head.recall(head, Seen())
+    assert one is other
+    fresh = told(head, b"GET", one)
+    assert one.block == head
+    assert told(head, b"GET", other) == told(head, b"GET", Seen()) == fresh
+    assert response_head.recall(head.replace(b":07", b":08"), one) is not one
+    assert one.block == head  # another head never overwrites what connections share
+
+
+def test_what_is_recalled_is_bounded() -> None:
+    small = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % number for number in range(1000)]
+    for head in small:
+        response_head.recall(head, Seen())
+    assert len(response_head._recent) <= 64
+    mine = Seen()
+    assert response_head.recall(b"x" * 5000, mine) is mine  # a large one is nobody else's business
+
+
+def test_a_shared_head_means_to_each_method_what_it_means() -> None:
+    for data in (*REFUSED.values(), *(case[0] for case in ENDINGS.values())):
+        for method in (b"GET", b"HEAD", b"GET"):
+            assert told(data, method, response_head.recall(data, Seen())) == told(data, method, Seen())

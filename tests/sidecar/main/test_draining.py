@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,7 +14,9 @@ from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.main import draining
 from sidewinder_sidecar.main.draining import Crowded, Drain
 from sidewinder_sidecar.main.listeners import Listeners
-from sidewinder_sidecar.messages import Call
+from sidewinder_sidecar.messages import Call, Peer
+from sidewinder_sidecar.plan import listeners as plans
+from sidewinder_sidecar.plan.services import Table
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot import Resource
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
@@ -58,6 +61,15 @@ class Stuck:
 
     def abort(self, error: str, detail: str = "") -> None:
         self.aborted.append(error)
+
+
+class Answered(Stuck, Call):
+    """A request that never ends by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listener = "inbound"
+        self.request = call().request
 
 
 def test_the_operators_word_begins_the_drain_and_nothing_else_does() -> None:
@@ -165,6 +177,172 @@ def test_a_process_that_ends_holds_nobody_back() -> None:
         await asyncio.sleep(0)
         await one.finish(asyncio.Event())
         assert await waiting == "leaving"
+
+    run(test)
+
+
+def outbound(one: Drain) -> None:
+    """One's configuration has a listener that the application calls others by."""
+    spec = ListenerSpec(name="out", direction="Outbound", address="127.0.0.1", port=15001)
+    one._proxy.plan.listeners["out"] = plans.Listener(spec, Table(()), None)
+
+
+@pytest.mark.parametrize("asks", ["before", "after"])
+def test_an_application_finishes_what_it_answers(asks: str) -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(terminating=True) | endpoints(POD))
+        answered = call()
+        one._proxy.running.add(answered)
+        if asks == "after":
+            one.on_retired()
+        waiting = asyncio.create_task(one.may_end())
+        await asyncio.sleep(0.02)
+        one.on_retired()
+        await asyncio.sleep(0.15)
+        assert not waiting.done(), "it would be broken off"
+        one._proxy.running.discard(answered)
+        assert await waiting == "retired"
+        assert one.waiting == 0
+
+    run(test)
+
+
+def test_what_an_application_calls_and_what_is_relayed_does_not_hold_it_back() -> None:
+    async def test() -> None:
+        one = made()
+        outbound(one)
+        one.follow(own(terminating=True) | endpoints(POD))
+        one.on_retired()
+        for each in (Stuck(), call(listener="out")):
+            one._proxy.running.add(each)
+        assert await asyncio.wait_for(one.may_end(), 0.05) == "retired"
+
+    run(test)
+
+
+@pytest.mark.parametrize("upgrade", [b"websocket", b"connect"])
+def test_what_may_last_for_ever_holds_an_application_back_half_as_long(upgrade: bytes) -> None:
+    async def test() -> None:
+        one = made(drain_seconds=0.6)
+        one.follow(own(terminating=True) | endpoints(POD))
+        one.on_retired()
+        one._proxy.running.add(asked(upgrade))
+        began = time.monotonic()
+        assert await one.may_end() == "retired"
+        assert 0.3 <= time.monotonic() - began < 0.6
+
+    run(test)
+
+
+def test_what_an_application_answers_is_waited_for_so_long_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        one = made(drain_seconds=0.15, retire_seconds=0.05)
+        one.follow(own(terminating=True) | endpoints(POD))
+        one._proxy.running.add(call())
+        assert await one.may_end() == "late"
+
+    run(test)
+    assert "1 requests and 0 upgraded connections still run" in caplog.text
+
+
+def test_a_stranger_does_not_wait_for_requests_of_a_pod_that_stays() -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.05)
+        one.follow(own(terminating=False) | endpoints(POD))
+        one._proxy.running.add(call())
+        assert await asyncio.wait_for(one.may_end(), 0.5) == "late"
+
+    run(test)
+
+
+def test_a_process_that_ends_holds_nobody_back_for_its_requests() -> None:
+    async def test() -> None:
+        one = made(drain_seconds=0.3)
+        one.follow(own(terminating=True))
+        one.on_retired()
+        one._proxy.running.add(Answered())
+        waiting = asyncio.create_task(one.may_end())
+        await asyncio.sleep(0)
+        await asyncio.gather(one.finish(asyncio.Event()), asyncio.wait_for(waiting, 0.2))
+
+    run(test)
+
+
+async def leaves(one: Drain, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[str]:
+    """It has retired, and its application asks; times are a hundredth."""
+    monkeypatch.setattr(draining, "ANSWERING_SECONDS", 0.005)
+    monkeypatch.setattr(draining, "HUSH_SECONDS", 0.1)
+    one.follow({**own(True), **endpoints(POD)})
+    one.on_retired()
+    waiting = asyncio.create_task(one.may_end())
+    await asyncio.sleep(0)
+    return waiting
+
+
+@pytest.mark.parametrize(
+    ("ago", "identity"),
+    [
+        pytest.param(None, "", id="nobody-came"),
+        pytest.param(1.0, "spiffe://cluster.local/ns/shop/sa/web", id="of-the-mesh"),
+        pytest.param(draining.RECENT_SECONDS + 1, "", id="long-ago"),
+    ],
+)
+def test_where_no_stranger_came_of_late_none_is_waited_for(
+    ago: float | None, identity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sidewinder.drain")
+
+    async def test() -> None:
+        one = made()
+        monkeypatch.setattr(one._proxy, "clock", lambda: 1000.0)
+        if ago is not None:
+            one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1, bool(identity), identity), 1000.0 - ago)
+        assert await (await leaves(one, monkeypatch)) == "retired"
+        assert "not of the mesh" not in caplog.text
+
+    run(test)
+
+
+def test_strangers_are_waited_for_until_none_has_come_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        one, now = made(), [1000.0]
+        monkeypatch.setattr(one._proxy, "clock", lambda: now[0])
+        one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1), 990.0)
+        waiting = await leaves(one, monkeypatch)
+        assert not waiting.done(), "it has only begun to leave"
+        for _ in range(5):
+            await asyncio.sleep(0.04)
+            one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1), now[0])
+            now[0] += 0.05
+        assert not waiting.done(), "they still come"
+        now[0] += 0.1
+        assert await waiting == "retired"
+
+    run(test)
+
+
+@pytest.mark.parametrize("bound", ["STRANGERS_SECONDS", "retire_seconds"])
+def test_strangers_who_never_stop_are_not_waited_for_for_ever(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.2) if bound == "retire_seconds" else made()
+        if bound != "retire_seconds":
+            monkeypatch.setattr(draining, bound, 0.2)
+        one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1), one._proxy.clock() + 60)
+        began = time.monotonic()
+        assert await (await leaves(one, monkeypatch)) == "retired"
+        assert 0.2 <= time.monotonic() - began < 5
+
+    run(test)
+
+
+def test_a_process_that_ends_waits_for_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        one = made()
+        one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1), one._proxy.clock() + 60)
+        waiting = await leaves(one, monkeypatch)
+        await one.finish(asyncio.Event())
+        assert await asyncio.wait_for(waiting, 1) == "retired"
 
     run(test)
 

@@ -16,8 +16,8 @@ def process():
     one = tally.of(scene.fleet.means, "shop/reviews", "everyone", "shop/reviews-v2:9080")
     one.count("answered")
     one.count("busy")
-    one.compared({"body": {"original": 1, "mirror": 2}}, b"GET", b"/reviews")
-    one.compared({}, b"GET", b"/reviews")
+    one.compared({"body": {"original": 1, "mirror": 2}}, b"GET", b"/reviews", b"id-1")
+    one.compared({}, b"GET", b"/reviews", b"id-1")
     return made
 
 
@@ -27,7 +27,7 @@ def test_the_page():
     assert shown["copies"] == {"answered": 1, "busy": 1}
     assert shown["compared"] == {"same": 1, "different": 1, "unsettled": 0}
     assert shown["differences"] == {"body": 1}
-    assert shown["samples"][0]["path"] == "/reviews"
+    assert (shown["samples"][0]["path"], shown["samples"][0]["request_id"]) == ("/reviews", "id-1")
 
 
 def test_the_metrics():

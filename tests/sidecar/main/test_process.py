@@ -2,7 +2,10 @@ import asyncio
 import gc
 import signal
 import socket
+import subprocess
+import sys
 
+import msgspec
 import pytest
 import uvloop
 
@@ -13,6 +16,7 @@ from sidewinder_sidecar.main import configure, process
 from sidewinder_sidecar.main.process import Process, Unable
 from sidewinder_sidecar.settings import Limits, Settings
 from sidewinder_sidecar.snapshot.checks import CheckSpec, ChecksSpec
+from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
 from tests.support.authority import SPIFFE_ID, trust
 from tests.support.identities import forged, identity, named, write
@@ -207,3 +211,45 @@ def test_what_an_operator_gives_it_to_check_is_checked():
         assert one.checks.checks == {}
 
     uvloop.run(run())
+
+
+def test_what_a_fixed_configuration_gives_it_to_check_is_checked(tmp_path):
+    here = EndpointSpec(uid="u", address="127.0.0.1", port=1)
+    checks = ChecksSpec(checks=(CheckSpec(name="web", interval=3600.0, endpoints=(here,)),))
+    bodies = {"proxy/self": ProxySpec(name="p", namespace="n"), "checks/self": checks}
+    file = tmp_path / "snapshot.json"
+    file.write_bytes(msgspec.json.encode(bodies))
+
+    async def run():
+        one = Process(settings(snapshot=str(file)))
+        await one._configure_by_file()
+        assert list(one.checks.checks) == ["web u 127.0.0.1 1"]
+        assert not one.drain.followed, "no operator says what becomes of this pod"
+        one.checks.close()
+
+    uvloop.run(run())
+
+
+def test_what_only_a_policy_or_a_rule_needs_is_not_loaded_without_it():
+    rare = [
+        "mirror",
+        "fault",
+        "chance",
+        "size_limits",
+        "adaptive_concurrency",
+        "cors",
+        "redirect",
+        "rewrite",
+        "direct_response",
+    ]
+    names = [*(f"sidewinder_sidecar.filters.{name}" for name in rare), "sidewinder_sidecar.resilience.circuit"]
+    program = (
+        "import sys, types\n"
+        "from sidewinder_sidecar.main import mirrors, process\n"
+        "means = types.SimpleNamespace(memory={})\n"
+        "fleet = types.SimpleNamespace(means=means)\n"
+        "mirrors._every(types.SimpleNamespace(proxy=types.SimpleNamespace(fleet=fleet)))\n"
+        f"print(*sorted({{*{names!r}, 'pybreaker', 'jwt', 'cryptography', 'aiohttp'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=30, check=True, capture_output=True, text=True)
+    assert not done.stdout.strip()

@@ -88,3 +88,46 @@ def test_what_rests_elsewhere_is_closed_to_make_room():
     one, resting = limits({"connections": 2}), Member(idle=2)
     assert one.full(Member(), [resting]) is None
     assert len(resting.idle) == 1
+
+
+def test_what_is_relayed_cannot_use_a_kept_connection():
+    one, member = limits(endpoint={"connections": 3}), Member(active=1, idle=2)
+    assert one.full(member, [member]) is None
+    assert len(member.idle) == 2
+    assert one.full(member, [member], fresh=True) is None
+    assert len(member.idle) == 1, "it has made room"
+    busy = Member(active=3)
+    assert one.full(busy, [busy], fresh=True).limit == "connections"
+    one, member = limits(endpoint={"pending": 1}), Member(active=1, dials=1, idle=1)
+    assert one.full(member, [member], fresh=True).limit == "pending"
+
+
+class Counted(list):
+    """Endpoints that know how often they were looked through."""
+
+    looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("limit", ["pending", "connections"])
+def test_who_is_far_from_a_limit_is_seldom_counted_and_who_is_near_each_time(limit):
+    """A new connection must not cost more with a thousand endpoints: they are looked through as the room halves."""
+    members = Counted(Member() for _ in range(1000))
+    one, made = limits({limit: 4000}), 0
+    while one.full(members[made % 1000], members, fresh=True) is None:
+        members[made % 1000].active += 1
+        members[made % 1000].dials.append(None)
+        made += 1
+    assert made == 4000  # exactly, for all that
+    assert members.looks < 40
+
+
+def test_room_that_was_found_under_another_limit_is_none():
+    members = [Member(active=5)]
+    one = limits({"connections": 1000})
+    assert one.full(members[0], members) is None
+    one.spec = ConcurrencySpec(whole=LimitsSpec(connections=5))
+    assert one.full(members[0], members).limit == "connections"

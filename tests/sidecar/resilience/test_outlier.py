@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidewinder_sidecar.resilience.breaker import CLOSED, HALF_OPEN, OPEN
-from sidewinder_sidecar.resilience.outlier import JITTER, Outliers, calm
+from sidewinder_sidecar.resilience.breaker import CLOSED, HALF_OPEN, OPEN, PATIENCE
+from sidewinder_sidecar.resilience.outlier import GRACE, JITTER, Outliers, calm
 from sidewinder_sidecar.snapshot.upstreams import BreakerSpec, EndpointSpec
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.memory import Clock, Endpoint, endpoints
@@ -140,6 +140,67 @@ def test_one_that_is_not_ready_is_not_probed():
     assert (breaker.state, outliers.ejected, first.usable) == (CLOSED, 0, False)
 
 
+def test_one_that_is_unhealthy_is_not_probed():
+    outliers, (first, *_), _ = made()
+    fail(first, 100.0)
+    breaker = outliers.breakers[first]
+    breaker.on_time(breaker.until)
+    first.healthy = False
+    first.judge()
+    assert outliers.take(106.0) is None
+    assert (breaker.state, first.ejected, first.usable, list(outliers.due)) == (CLOSED, False, False, [])
+
+
+def test_who_is_away_anyway_takes_nobodys_place():
+    outliers, members, _ = made(4)
+    first, second, third, fourth = members
+    for member in (first, second):
+        fail(member, 100.0)
+    for member in (first, second):  # they crash, and are not ready any more
+        member.ready = False
+        member.judge()
+    outliers.serve(SPEC, members, 101.0)
+    assert [outliers.breakers[member].state for member in (first, second)] == [OPEN, OPEN], "nothing is forgotten"
+    fail(third, 102.0)
+    assert not third.usable, "of two that are ready one may go"
+    fail(fourth, 102.0)
+    assert fourth.usable
+    first.ready = True
+    first.judge()
+    outliers.serve(SPEC, members, 103.0)
+    assert [first.usable, third.usable] == [True, False], "of three only one: it comes back who would be first"
+
+
+def test_what_cannot_be_repeated_is_a_probe_only_where_nothing_else_comes():
+    outliers, (first, *_), _ = made()
+    fail(first, 100.0)
+    breaker = outliers.breakers[first]
+    now = breaker.until
+    breaker.on_time(now)
+    assert outliers.take(now + GRACE / 2, repeatable=False) is None
+    assert outliers.take(now + GRACE / 2) is first
+    first.settled(0, "caller_gone", now + GRACE, GRACE / 2)
+    assert outliers.take(now + GRACE, repeatable=False) is first
+
+
+def test_a_probe_that_takes_too_long_is_joined_by_another_and_either_decides():
+    outliers, (first, *_), _ = made()
+    fail(first, 100.0)
+    breaker = outliers.breakers[first]
+    began = breaker.until
+    breaker.on_time(began)
+    assert outliers.take(began) is first
+    breaker.on_time(began + PATIENCE)
+    assert outliers.take(began + PATIENCE) is first
+    assert outliers.take(began + PATIENCE) is None
+    assert breaker._slot is not None
+    breaker.on_time(began + PATIENCE * 3)  # twice as long
+    first.settled(0, "caller_gone", began + PATIENCE * 3, PATIENCE * 3)
+    assert (breaker.state, len(outliers.due), first.probing) == (HALF_OPEN, 1, True)
+    first.settled(200, "", began + PATIENCE * 3, PATIENCE * 2)
+    assert (breaker.state, list(outliers.due), first.probing) == (CLOSED, [], False)
+
+
 def test_panic_is_below_the_share_and_never_leaves_nobody():
     many = endpoints(*[1] * 10)
     for member in many[3:]:
@@ -161,7 +222,7 @@ class Machine(RuleBasedStateMachine):
         self.wheel = Wheel(self.clock, self.clock.later)
         self.spec = BreakerSpec(consecutive=2, open_seconds=1.0, max_open_seconds=8.0, max_ejected_percent=percent)
         self.members = []
-        self.probes = {}  # member → when its probe began
+        self.probes = []  # (member, began)
         self.running = []  # (member, began) of ordinary tries
         self.shaped = frozenset()
         self.outliers = Outliers(self.spec, self.reshape)
@@ -173,7 +234,7 @@ class Machine(RuleBasedStateMachine):
     def serve(self, count):
         while len(self.members) > count:
             gone = self.members.pop(0)
-            self.probes.pop(gone, None)
+            self.probes = [probe for probe in self.probes if probe[0] is not gone]
         while len(self.members) < count:
             spec = EndpointSpec(uid=str(id(self)), address=f"10.0.0.{len(self.members)}", port=1)
             self.members.append(Endpoint(spec, self.wheel, [], []))
@@ -192,9 +253,12 @@ class Machine(RuleBasedStateMachine):
     def request(self):
         if (probed := self.outliers.take(self.clock.now)) is not None:
             assert probed in self.members
-            assert probed not in self.probes, "two probes at a time"
+            running = [began for member, began in self.probes if member is probed]
+            since = self.outliers.breakers[probed].until  # of another time it was half-open, they say nothing any more
+            waited = [self.clock.now - began for began in running if began >= since]
+            assert all(one >= PATIENCE for one in waited), "two probes at a time"
             assert not probed.usable
-            self.probes[probed] = self.clock.now
+            self.probes.append((probed, self.clock.now))
         elif self.shaped:
             self.running.append((next(iter(self.shaped)), self.clock.now))
 
@@ -205,15 +269,19 @@ class Machine(RuleBasedStateMachine):
         member.settled(status, "", self.clock.now, self.clock.now - began)
 
     @precondition(lambda self: self.probes)
-    @rule(outcome=st.sampled_from([(200, ""), (503, ""), (0, "reset"), (0, "caller_gone")]))
-    def probe_answers(self, outcome):
-        member, began = self.probes.popitem()
-        closes = outcome == (200, "")
-        before = self.outliers.breakers[member].state
+    @rule(number=st.integers(0, 100), outcome=st.sampled_from([(200, ""), (503, ""), (0, "reset"), (0, "caller_gone")]))
+    def probe_answers(self, number, outcome):
+        member, began = self.probes.pop(number % len(self.probes))
+        breaker = self.outliers.breakers[member]
+        decides = breaker.state == HALF_OPEN and began in breaker.probes
+        before = member.usable
         self.clock.now += 0.001
         member.settled(*outcome, self.clock.now, self.clock.now - began)
-        if before == HALF_OPEN:
-            assert member.usable is closes
+        if decides:
+            assert member.usable is (outcome == (200, ""))
+            assert breaker.probes == () or outcome[1] == "caller_gone"
+        elif outcome == (200, ""):
+            assert member.usable is before
 
     @invariant()
     def bounds_hold(self):
@@ -231,7 +299,10 @@ class Machine(RuleBasedStateMachine):
         waiting = [breaker.member for breaker in self.outliers.due]
         for breaker in self.outliers.breakers.values():
             if breaker.state == HALF_OPEN:
-                assert (breaker.member in waiting) != (breaker.member in self.probes)
+                running = [began for member, began in self.probes if member is breaker.member]
+                assert set(breaker.probes) <= set(running)
+                assert breaker.member in waiting or (breaker.probes and breaker._slot is not None)
+                assert breaker.member.probing is (breaker.probes != ())
                 assert waiting.count(breaker.member) <= 1
             elif breaker.state == OPEN:
                 assert breaker._slot is not None

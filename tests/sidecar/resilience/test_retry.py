@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from math import inf
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT, Failure, Request, Response
@@ -76,9 +81,12 @@ THEN = b"Sun, 06 Nov 1994 08:50:07 GMT"  # half a minute later
         (503, ((b"Retry-After", b" 7 "),), 7.0),
         (503, ((b"Retry-After", b"0"),), 0.0),
         (503, ((b"Retry-After", b"-5"),), 0.0),
-        (503, ((b"Retry-After", b"1.5"),), 0.0),
+        (503, ((b"Retry-After", b"1.5"),), 1.5),
+        (503, ((b"Retry-After", b"1."),), 0.0),
+        (503, ((b"Retry-After", b"1e9"),), 0.0),
         (503, ((b"Retry-After", b"soon"),), 0.0),
-        (503, ((b"Retry-After", b"9" * 400),), 0.0),
+        (503, ((b"Retry-After", b"10000000000"),), 1e10),
+        (503, ((b"Retry-After", b"9" * 400),), inf),
         (503, ((b"Retry-After", b"Sun, 06 Nov 99999 08:50:07 GMT"),), 0.0),
         (503, ((b"Retry-After", b"\xff\xfe"),), 0.0),
         (503, ((b"Retry-After", THEN),), 30.0),
@@ -96,12 +104,41 @@ THEN = b"Sun, 06 Nov 1994 08:50:07 GMT"  # half a minute later
         (429, ((b"RateLimit", b'"day";t=600; r=0'),), 600.0),
         (429, ((b"RateLimit", b'"default";r=10;t=30'),), 0.0),
         (429, ((b"RateLimit", b'"a";r=0;t=3'), (b"RateLimit", b'"b";r=0;t=9')), 9.0),
+        (429, ((b"RateLimit", b'"a";r=00;t=3'),), 0.0),
+        (429, ((b"RateLimit", b"r=0;t=3"),), 0.0),
+        (429, ((b"RateLimit", b",;,=,;r=0;,;;t"),), 0.0),
         (503, ((b"RateLimit-Reset", b"42"),), 0.0),
         (200, ((b"RateLimit", b'"default";r=0;t=30'),), 0.0),
     ],
 )
 def test_what_the_upstream_asks_for(status, pairs, seconds):
     assert asked(Response(status, fields(*pairs)), WALL) == pytest.approx(seconds)
+
+
+def test_a_date_without_a_zone_is_no_local_time(monkeypatch):
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        assert asked(Response(503, fields((b"Retry-After", b"Sun Nov  6 08:50:07 1994"))), WALL) == 30.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("piece", [b";r=0", b"; ", b",", b";t=", b'"a";r=0;t=1, ', b"9"])
+@pytest.mark.parametrize("name", [b"RateLimit", b"RateLimit-Reset", b"Retry-After"])
+def test_who_answers_cannot_keep_us_busy(name, piece):
+    """An expression that looked ahead took 25 s for this, with everybody's requests waiting."""
+    answer = Response(429, fields((name, piece * (65_000 // len(piece)))))
+    began = time.process_time()
+    assert asked(answer, WALL) >= 0.0
+    assert time.process_time() - began < 0.5, "10 ms on a machine at rest"
+
+
+@given(st.lists(st.sampled_from([*"0:,-+", "Sun,", "06", "Nov", "1994", "08:49:37", "GMT", "é", "\0", "9" * 30])))
+def test_no_date_is_a_bug(words):
+    value = " ".join(words).encode("latin-1")
+    assert asked(Response(503, fields((b"Retry-After", value), (b"Date", value[::-1]))), WALL) >= 0.0
 
 
 @pytest.mark.parametrize(

@@ -54,3 +54,16 @@ def test_who_was_not_heard_of_for_longest_is_forgotten() -> None:
     assert "10.0.0.0" in here
     assert not {"10.0.0.1", "10.0.0.2", "10.0.0.3"} & here
     assert repr(callers) == f"<Callers {MOST}, 3 forgotten>"
+
+
+def test_when_a_stranger_came_last_is_known() -> None:
+    callers = Callers()
+    assert callers.stranger() == 0.0
+    callers.met("inbound", 80, Peer("192.0.2.8", 2, True, KNOWN), 900.0)
+    assert callers.stranger() == 0.0
+    callers.met("inbound", 80, Peer("192.0.2.7", 1), 910.0)
+    callers.met("inbound", 81, Peer("192.0.2.9", 1), 920.0)
+    callers.met("inbound", 80, Peer("192.0.2.8", 2, True, KNOWN), 930.0)
+    assert callers.stranger() == 920.0
+    callers.met("inbound", 80, Peer("192.0.2.7", 1), 940.0)
+    assert callers.stranger() == 940.0

@@ -53,6 +53,32 @@ def test_a_connection_is_made_and_used_again() -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("method", "rests", "secure", "again"),
+    [
+        pytest.param(b"POST", 0.7, False, True, id="used just now"),
+        pytest.param(b"POST", 0.8, False, False, id="it may be closing"),
+        pytest.param(b"PATCH", 0.8, False, False, id="a change"),
+        pytest.param(b"GET", 3.9, False, True, id="what may be sent twice"),
+        pytest.param(b"POST", 3.9, True, True, id="over TLS"),
+    ],
+)
+def test_what_cannot_be_sent_twice_meets_no_connection_that_may_be_closing(
+    method: bytes, rests: float, secure: bool, again: bool
+) -> None:
+    async def main() -> None:
+        up = Up()
+        up.endpoint.secure = secure
+        up.proxy.clock.advance(rests)
+        up.open(request(method, 0))
+        assert (up.endpoint.dials == set(), up.endpoint.idle == []) == (again, again)
+        for dial in [*up.endpoint.dials]:
+            dial.cancel()
+            await asyncio.wait((dial.task,))
+
+    run(main)
+
+
 def test_the_most_recently_used_comes_first_and_the_dead_never() -> None:
     up = Up()
     first, oldest = up.transport, up.connection
@@ -154,6 +180,17 @@ def connecting(length: int | None = None) -> tuple[Up, Attempt, Receiver]:
     attempt = Attempt(up.endpoint, asked, receiver, request_head(asked))
     attempt.dial = Dial()
     return up, attempt, receiver
+
+
+def test_what_never_left_is_there_to_be_taken_back() -> None:
+    _, attempt, receiver = connecting()
+    assert attempt.unsent() == ([], None)
+    trailers = fields((b"X-T", b"1"))
+    attempt.send_data(b"he")
+    attempt.send_data(b"llo")
+    attempt.send_end(trailers)
+    attempt.fail(CONNECT, "connect_refused", "")
+    assert (attempt.unsent(), receiver.told) == (([b"he", b"llo"], trailers), ["failure connect connect_refused"])
 
 
 def test_what_is_sent_before_there_is_a_connection_goes_out_with_the_head() -> None:

@@ -7,32 +7,16 @@ running `up` over this machine's loopback. Called by `main`.
 from __future__ import annotations
 
 import datetime as dt
-import http.client
-import json
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 from rich.table import Table
 
-from sidewinder_operator.cli import doors, status
+from sidewinder_operator.cli import doors
 from sidewinder_operator.cli.console import Voice
-from sidewinder_operator.cli.kubectl import Refused, Unreachable
-from sidewinder_operator.inject.options import ADMIN
 
-AT_ONCE = 8  # kubectl takes 50 ms of a core for each
-MOST = 500  # proxies that are asked: half a minute
 PAGE = "/breakers"
-
-
-class Api(Protocol):
-    """What `kubectl.Kubectl` gives."""
-
-    def items(self, path: str) -> Iterable[Any]: ...
-    def ask(self, namespace: str, pod: str, port: int, path: str) -> Any: ...
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +72,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What all proxies say. `silent`: those that could not be asked, with why. `panicking`, `refused`: by backend."""
 
     service: str  # "": all
+    known: tuple[str, ...]  # Services that some proxy has breakers or limits for
     proxies: int
     silent: dict[str, str]
     open: tuple[Row, ...]
@@ -95,36 +80,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, dict[str, int]]
 
 
-def in_cluster(api: Api, service: str) -> Seen:
+def in_cluster(api: doors.Api, service: str) -> Seen:
     """What the proxies of all pods say of `<namespace>/<name>` ("": of all). Raises what kubectl raises."""
-    pods = [pod for pod in api.items("/api/v1/pods") if doors.is_proxied(pod) and doors.is_running(pod)]
-    names = sorted((pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods)
-    asks = {f"{namespace}/{name}": partial(api.ask, namespace, name, ADMIN, PAGE) for namespace, name in names}
-    return _seen(service, _asked(asks))
+    return _seen(service, doors.every_pod(api, PAGE, _Page))
 
 
 def in_up(state: Path, service: str) -> Seen:
     """What the proxies of a running `up` say. Raises status.NotRunning."""
-    told = json.loads(status.ask(state))
-    ports = {proxy["name"]: proxy["ports"]["admin"] for proxy in told["proxies"] if "admin" in proxy["ports"]}
-    return _seen(service, _asked({name: partial(doors.ask, port, PAGE) for name, port in ports.items()}))
-
-
-def _asked(asks: Mapping[str, Callable[[], Any]]) -> dict[str, _Page | str]:
-    """Each proxy's page, or why there is none."""
-    some = dict(list(asks.items())[:MOST])
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        pages = dict(zip(some, pool.map(_answer, some.values()), strict=True))
-    return pages | dict.fromkeys(asks.keys() - some.keys(), f"only {MOST} proxies are asked")
-
-
-def _answer(ask: Callable[[], Any]) -> _Page | str:
-    try:
-        return msgspec.convert(ask(), _Page)
-    except msgspec.ValidationError as fault:
-        return f"it answers, but not like a proxy of this version: {fault}"
-    except (Refused, Unreachable, OSError, http.client.HTTPException, ValueError) as why:
-        return str(why) or type(why).__name__
+    return _seen(service, doors.every_local(state, PAGE, _Page))
 
 
 def _seen(service: str, pages: Mapping[str, _Page | str]) -> Seen:
@@ -149,8 +112,10 @@ def _seen(service: str, pages: Mapping[str, _Page | str]) -> Seen:
                 of[limit] = of.get(limit, 0) + count
         for each in backend.open:
             together.setdefault((backend.backend, each.endpoint, each.uid), []).append(each)
+    every = (backend.service for page in pages.values() if not isinstance(page, str) for backend in page.backends)
     return Seen(
         service=service,
+        known=tuple(sorted(set(every))),
         proxies=len(pages),
         silent={name: page for name, page in sorted(pages.items()) if isinstance(page, str)},
         open=tuple(_row(name, found, watching[name]) for (name, _, _), found in sorted(together.items())),
@@ -200,7 +165,10 @@ def show(seen: Seen, now: dt.datetime, voice: Voice) -> None:
         voice.warn(f"requests to {name} were refused since the proxies began: {told}")
     for name, why in seen.silent.items():
         voice.warn(f"{name} could not be asked: {why}")
-    if not seen.open and len(seen.silent) < seen.proxies:
+    if seen.service and seen.service not in seen.known and len(seen.silent) < seen.proxies:
+        meant = doors.elsewhere(seen.service, seen.known)
+        voice.warn(f"none of {seen.proxies} proxies has breakers or limits for {seen.service}{meant}")
+    elif not seen.open and len(seen.silent) < seen.proxies:
         voice.say(
             f"no endpoint{f' of {seen.service}' if seen.service else ''} is ejected by any of {seen.proxies} proxies"
         )

@@ -17,7 +17,7 @@ from rich.table import Table
 from sidewinder_operator.cli import status
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.kubectl import Unreachable
-from sidewinder_operator.discovery.drains import Drain, cut, waited
+from sidewinder_operator.discovery.drains import Drain, cut, waited, waited_for
 
 HEALTH = 8080  # the operator's port, as the chart has it
 PAGE = "/drainz"
@@ -31,8 +31,8 @@ class Api(Protocol):
     def ask(self, namespace: str, pod: str, port: int, path: str) -> Any: ...
 
 
-def in_up(state: Path) -> tuple[Drain, ...]:
-    """What a running `up` was told. Raises status.NotRunning."""
+def in_up(state: Path, namespace: str = "") -> tuple[Drain, ...]:
+    """What a running `up` was told, which is in no namespace. Raises status.NotRunning."""
     return _read(json.loads(status.ask(state)).get("drains", ()))
 
 
@@ -77,5 +77,6 @@ def show(found: tuple[Drain, ...], now: dt.datetime, voice: Voice) -> None:
         report = one.report
         ago = f"{max(0.0, now.timestamp() - one.at):.0f} s ago"
         retired = f"{report.retired:.3f} s" if report.retired else "not told"
-        table.add_row(one.who, ago, f"{report.drained:.3f} s", retired, waited(report), cut(report))
+        what = "\n".join((waited(report), *([waited_for(one.held)] if one.held else ())))
+        table.add_row(one.who, ago, f"{report.drained:.3f} s", retired, what, cut(report))
     voice.out.print(table)

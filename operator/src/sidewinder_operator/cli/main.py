@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -271,41 +271,41 @@ def tls(service: str, namespace: str, context: str, state: Path, output: str) ->
 @click.option("-n", "--namespace", default="default", show_default=True, help="The Service's.")
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @STATE
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
+@OUTPUT
 def breakers(service: str, namespace: str, context: str, state: Path, output: str) -> None:
     """Show which endpoints of SERVICE, or of all, callers leave alone, and why; exit 1 if there is one.
 
     Asks all proxies of the `sidewinder up` that runs with its state in DIR; where none does, or a context is given, of
     the cluster.
     """
-    from sidewinder_operator.cli import breakers as ejected
-    from sidewinder_operator.cli import check as checking
-    from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
-    from sidewinder_operator.cli.status import NotRunning, answers
+    from sidewinder_operator.cli import breakers as page
 
-    voice = Voice()
-    wanted = f"{namespace}/{service}" if service else ""
-    try:
-        local = not context and answers(state)
-        seen = ejected.in_up(state, wanted) if local else ejected.in_cluster(Kubectl(context), wanted)
-    except (Unreachable, Refused, NotRunning) as why:
-        raise click.ClickException(str(why)) from None
-    if output == "json":
-        voice.raw(ejected.as_json(seen))
-    else:
-        ejected.show(seen, checking.now(), voice)
-    sys.exit(0 if ejected.is_well(seen) else 1)
+    _tell(page, context, state, output, f"{namespace}/{service}" if service else "")
+
+
+@main.command()
+@click.argument("route", default="")
+@click.option("-n", "--namespace", default="default", show_default=True, help="The route's.")
+@click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
+@STATE
+@OUTPUT
+def mirrors(route: str, namespace: str, context: str, state: Path, output: str) -> None:
+    """Show what became of the copies that ROUTE, or every route, mirrors, and where their answers differ; exit 1 if one
+    does.
+
+    Asks all proxies of the `sidewinder up` that runs with its state in DIR; where none does, or a context is given, of
+    the cluster.
+    """
+    from sidewinder_operator.cli import mirrors as page
+
+    _tell(page, context, state, output, f"{namespace}/{route}" if route else "")
 
 
 @main.command()
 @click.option("--operator-namespace", "system", default="sidewinder-system", show_default=True, help="The operator's.")
 @click.option("--context", default="", help="Of kubectl's configuration; the current one if none is given.")
 @STATE
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
+@OUTPUT
 def drains(system: str, context: str, state: Path, output: str) -> None:
     """Show how the proxies that have ended last did so: how long it took and what they waited for; exit 1 if one of
     them cut a request off.
@@ -313,22 +313,28 @@ def drains(system: str, context: str, state: Path, output: str) -> None:
     Asks the `sidewinder up` that runs with its state in DIR; where none does, or a context is given, the replicas of
     the operator, which know of those that had their stream with them.
     """
+    from sidewinder_operator.cli import drains as page
+
+    _tell(page, context, state, output, system)
+
+
+def _tell(page: Any, context: str, state: Path, output: str, wanted: str) -> NoReturn:
+    """What is heard of the running `up`, or else of a cluster; exit 1 if it is not well."""
     from sidewinder_operator.cli import check as checking
-    from sidewinder_operator.cli import drains as ended
     from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
-    from sidewinder_operator.cli.status import NotRunning, answers
+    from sidewinder_operator.cli.status import NotRunning, answers, elsewhere
 
     voice = Voice()
     try:
         local = not context and answers(state)
-        found = ended.in_up(state) if local else ended.in_cluster(Kubectl(context), system)
+        found = page.in_up(state, wanted) if local else page.in_cluster(Kubectl(context), wanted)
     except (Unreachable, Refused, NotRunning) as why:
-        raise click.ClickException(str(why)) from None
+        raise click.ClickException(f"{why}{elsewhere(context, state)}") from None
     if output == "json":
-        voice.raw(ended.as_json(found))
+        voice.raw(page.as_json(found))
     else:
-        ended.show(found, checking.now(), voice)
-    sys.exit(0 if ended.is_well(found) else 1)
+        page.show(found, checking.now(), voice)
+    sys.exit(0 if page.is_well(found) else 1)
 
 
 @main.group()

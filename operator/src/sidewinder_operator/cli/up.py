@@ -29,6 +29,7 @@ from sidewinder_operator.compile import keys, last_good
 from sidewinder_operator.compile.compiler import Options, Running
 from sidewinder_operator.compile.last_good import LastGood
 from sidewinder_operator.discovery.acks import Acks
+from sidewinder_operator.discovery.departures import Departures
 from sidewinder_operator.discovery.drains import Drains
 from sidewinder_operator.discovery.server import Discovery
 from sidewinder_operator.discovery.session import Session
@@ -154,6 +155,7 @@ class Up:
             self.store,
             self.acks,
             self.sockets.name,
+            departures=Departures(self.store, self.acks, held=self.drains.hold),
             rejected=self._on_rejection,
             doubted=self._on_doubt,
             drained=self.drains.tell,

@@ -25,6 +25,7 @@ def spec(section: MeshAdaptiveConcurrency, policy: str) -> AdaptiveConcurrencySp
     """As sent."""
     return AdaptiveConcurrencySpec(
         policy=policy,
+        target=section.target,
         target_latency=section.target_latency,
         priority_header=section.priority_header,
         least=section.least,

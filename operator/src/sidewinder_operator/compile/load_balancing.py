@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from sidewinder_operator.compile.sections import Built, Row, read_spec
+from sidewinder_operator.compile.sections import Built, Fault, Row, read_spec
 from sidewinder_operator.mesh.load_balancing import MeshLoadBalancing
 from sidewinder_operator.resources import Cluster
 from sidewinder_operator.resources.load_balancing import HashKey, LoadBalancing
+from sidewinder_operator.resources.load_balancing import Maglev as WrittenMaglev
 from sidewinder_operator.resources.load_balancing import PeakEWMA as WrittenPeakEWMA
+from sidewinder_operator.resources.load_balancing import RingHash as WrittenRingHash
 from sidewinder_operator.resources.quantity import seconds
 from sidewinder_sidecar.snapshot import upstreams
 
 
 def build(written: LoadBalancing, _cluster: Cluster, _namespace: str) -> Built:
     """The section as meant."""
+    balancing = _balancing(written)
+    if isinstance(balancing, Fault):
+        return None, (balancing,)
     locality = written.locality
     meant = MeshLoadBalancing(
-        balancing=_BALANCING[written.type](written),
+        balancing=balancing,
         slow_start=seconds(written.slow_start),
         subset={label.name: label.value for label in sorted(written.subset, key=lambda label: label.name)},
         locality=upstreams.LocalitySpec(failover=locality.failover) if locality is not None else None,
@@ -25,14 +30,34 @@ def build(written: LoadBalancing, _cluster: Cluster, _namespace: str) -> Built:
     return meant, ()
 
 
-def _peak_ewma(written: LoadBalancing) -> upstreams.Balancing:
-    options = written.peak_ewma or WrittenPeakEWMA()
+def _balancing(written: LoadBalancing) -> upstreams.Balancing | Fault:
+    """The algorithm with what belongs to it. That a hash has its section is a rule of its type; compile relies on no
+    rule, since what it is given may be older than the rule."""
+    if written.type == "PeakEWMA":
+        return _peak_ewma(written.peak_ewma or WrittenPeakEWMA())
+    if written.type == "RingHash":
+        return _ring_hash(written.ring_hash) if written.ring_hash is not None else _missing("ringHash")
+    if written.type == "Maglev":
+        return _maglev(written.maglev) if written.maglev is not None else _missing("maglev")
+    return _SIMPLE[written.type]
+
+
+_SIMPLE: Mapping[str, upstreams.Balancing] = {
+    "RoundRobin": upstreams.RoundRobin(),
+    "LeastRequest": upstreams.LeastRequest(),
+    "Random": upstreams.Random(),
+}
+
+
+def _missing(field: str) -> Fault:
+    return Fault(field, "Invalid", f"{field} is missing: a hash needs keys")
+
+
+def _peak_ewma(options: WrittenPeakEWMA) -> upstreams.PeakEWMA:
     return upstreams.PeakEWMA(decay=seconds(options.decay), start=seconds(options.start_latency))
 
 
-def _ring_hash(written: LoadBalancing) -> upstreams.Balancing:
-    ring = written.ring_hash
-    assert ring is not None  # a rule of its type
+def _ring_hash(ring: WrittenRingHash) -> upstreams.RingHash:
     return upstreams.RingHash(
         keys=tuple(map(_key, ring.keys)),
         min_size=ring.min_size,
@@ -41,22 +66,10 @@ def _ring_hash(written: LoadBalancing) -> upstreams.Balancing:
     )
 
 
-def _maglev(written: LoadBalancing) -> upstreams.Balancing:
-    table = written.maglev
-    assert table is not None  # a rule of its type
+def _maglev(table: WrittenMaglev) -> upstreams.Maglev:
     return upstreams.Maglev(
         keys=tuple(map(_key, table.keys)), table_size=table.table_size, balance_factor=table.balance_factor or 0
     )
-
-
-_BALANCING: Mapping[str, Callable[[LoadBalancing], upstreams.Balancing]] = {
-    "RoundRobin": lambda _: upstreams.RoundRobin(),
-    "LeastRequest": lambda _: upstreams.LeastRequest(),
-    "Random": lambda _: upstreams.Random(),
-    "PeakEWMA": _peak_ewma,
-    "RingHash": _ring_hash,
-    "Maglev": _maglev,
-}
 
 
 def _key(written: HashKey) -> upstreams.HashKey:

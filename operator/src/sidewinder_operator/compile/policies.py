@@ -139,7 +139,7 @@ def _made(place: Place, attachments: Attachments, ranks: Mapping[Reference, int]
         authentication=_open(authentication),
         authorization=_open(authorization),
         redact=tuple(each.value for each in redact),
-        adaptive_concurrency=_open(adaptive),
+        adaptive_concurrency=_open(merging.placed("adaptiveConcurrency", adaptive)),
         size_limits=_open(sizes),
         origins=tuple(sorted({each.origin for each in sources})),
     )
@@ -171,6 +171,13 @@ class _Merging:
         for level in self._place.levels:
             found.extend(sorted(self._on(name, level), key=_denies))
         return _once(reversed(found))[::-1]  # who stands at two levels counts where it is more specific
+
+    def placed(self, name: str, found: Iterable[Applied]) -> Iterator[Applied]:
+        """Each with the target, of its policy's, by which it holds here: the most specific one."""
+        scopes = [*(scope for scopes in self._place.services for scope in reversed(scopes)), *self._place.above[::-1]]
+        for each in found:
+            at = next(scope for scope in scopes if any(held is each for held in self._on(name, (scope,))))
+            yield each._replace(value=msgspec.structs.replace(each.value, target=str(at)))
 
     def _on(self, name: str, scopes: Iterable[Scope]) -> Iterator[Applied]:
         held = self._attachments.table.get(name, {})

@@ -26,13 +26,15 @@ from sidewinder_operator.mesh.workloads import MeshWorkload
 from sidewinder_sidecar.snapshot.checks import MOST_CHECKS, key
 
 PROBERS = 3
-_POINTS = struct.Struct(">8Q")  # of one proxy on the ring: what one digest of 64 bytes has; shares differ by a third
+_POINTS_EACH = 8  # of one proxy on the ring: what one digest of 64 bytes has; shares differ by a third
+_POINTS = struct.Struct(f">{_POINTS_EACH}Q")
 
 Verdicts = Mapping[str, Mapping[str, bool]]  # workload → endpoint (`snapshot.checks.key`) → whether it is well
 
 
 class Ring:
-    """Some workloads, in the order that an endpoint meets them."""
+    """Some workloads, in the order that an endpoint meets them. Those who have all they can do are left out when they
+    are half of it: else ten thousand endpoints would each walk past the same fifty."""
 
     def __init__(self, members: Iterable[MeshWorkload]) -> None:
         points = sorted(
@@ -42,16 +44,32 @@ class Ring:
         )
         self._points = [point for point, _, _ in points]
         self._owners = [(id_, uid) for _, id_, uid in points]
+        self._full: set[str] = set()
 
-    def walk(self, place: int) -> Iterator[tuple[str, str]]:
-        """Everybody once, id and uid, from this place on."""
+    def walk(self, place: int, load: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+        """Everybody once who can do more, id and uid, from this place on."""
+        if 2 * _POINTS_EACH * len(self._full) > len(self._owners):
+            self._leave_out()
         start = bisect_left(self._points, place)
         seen: set[str] = set()
         for index in range(start, start + len(self._owners)):
             owner = self._owners[index % len(self._owners)]
             if owner[0] not in seen:
                 seen.add(owner[0])
-                yield owner
+                if load[owner[0]] < MOST_CHECKS:
+                    yield owner
+                else:
+                    self._full.add(owner[0])
+
+    def _leave_out(self) -> None:
+        left = [
+            (point, owner)
+            for point, owner in zip(self._points, self._owners, strict=True)
+            if owner[0] not in self._full
+        ]
+        self._points = [point for point, _ in left]
+        self._owners = [owner for _, owner in left]
+        self._full.clear()
 
 
 class Near:
@@ -66,14 +84,14 @@ class Near:
                 self._groups[each.namespace, each.zone].append(each)
         self._rings: dict[tuple[str, ...], Ring] = {}
 
-    def at_home(self, namespace: str, zone: str, place: int) -> Iterator[tuple[str, str]]:
+    def at_home(self, namespace: str, zone: str, place: int, load: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         """Whoever is nearest first."""
         for where in ((namespace, zone), (namespace,)):
-            yield from self._ring(where).walk(place)
+            yield from self._ring(where).walk(place, load)
 
-    def elsewhere(self, place: int) -> Iterator[tuple[str, str]]:
+    def elsewhere(self, place: int, load: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         """Everybody."""
-        return self._ring(()).walk(place)
+        return self._ring(()).walk(place, load)
 
     def _ring(self, where: tuple[str, ...]) -> Ring:
         ring = self._rings.get(where)
@@ -126,13 +144,14 @@ def _probers(near: Near, load: Counter[str], namespace: str, port: MeshPort, end
     def first(owners: Iterator[tuple[str, str]]) -> list[str]:
         found: dict[str, None] = {}
         for id_, uid in owners:
-            if uid != endpoint.uid and load[id_] < MOST_CHECKS:
+            if uid != endpoint.uid:
                 found[id_] = None
                 if len(found) == PROBERS:
                     break
         return list(found)
 
-    chosen = first(near.at_home(namespace, endpoint.zone, place)) or first(near.elsewhere(place))
+    home = near.at_home(namespace, endpoint.zone, place, load)
+    chosen = first(home) or first(near.elsewhere(place, load))
     load.update(chosen)
     return chosen
 

@@ -6,7 +6,8 @@ Endpoints come from written EndpointSlices and from the workloads that the Servi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from sidewinder_operator.compile.identities import Identities
 from sidewinder_operator.compile.protocol import protocol
 from sidewinder_operator.compile.sections import Attachments, Row, Scope, service_chain
 from sidewinder_operator.compile.seniority import origin
-from sidewinder_operator.compile.workloads import POD, Selection
+from sidewinder_operator.compile.workloads import POD, WEIGHT, Selection, weight
 from sidewinder_operator.mesh.origin import Origin
 from sidewinder_operator.mesh.services import MeshBackend, MeshEndpoint, MeshPort, MeshService
 from sidewinder_operator.mesh.workloads import MeshWorkload
@@ -142,7 +143,7 @@ def _port(
 ) -> MeshPort:
     found: dict[tuple[str, str, int], MeshEndpoint] = {}
     for endpoint in (
-        *_sliced(service, port, _of_family(service, slices), _leaving(members), identities, _labels(members, asked)),
+        *_sliced(service, port, _of_family(service, slices), _told(members, asked), identities),
         *_selected(service, port, members, identities),
     ):
         key = endpoint.uid, endpoint.address, endpoint.port
@@ -166,26 +167,29 @@ def _of_family(service: Service, slices: Iterable[EndpointSlice]) -> Iterable[En
     return own or slices
 
 
-def _leaving(members: Iterable[MeshWorkload]) -> frozenset[str]:
-    """Pods that are being deleted: known before their slices say it."""
-    return frozenset(workload.uid for workload in members if workload.terminating)
-
-
 def _asked(cluster: Cluster) -> frozenset[str]:
     """The labels by which subsets are told apart: of all that pods have, only these are worth sending everywhere."""
     sections = (policy.spec.load_balancing for policy in cluster.policies.values())
     return frozenset(label.name for section in sections if section is not None for label in section.subset)
 
 
-def _labels(members: Iterable[MeshWorkload], asked: frozenset[str]) -> Mapping[str, dict[str, str]]:
+class Told(NamedTuple):
     """What slices do not tell of their pods, by uid."""
-    if not asked:
-        return {}
-    return {
+
+    leaving: frozenset[str]  # being deleted: known before their slices say it
+    labels: Mapping[str, dict[str, str]]
+    weights: Mapping[str, int]
+
+
+def _told(members: Iterable[MeshWorkload], asked: frozenset[str]) -> Told:
+    """`asked` are the labels worth knowing."""
+    pods = [workload for workload in members if workload.kind == POD]
+    labels = {
         workload.uid: {name: workload.labels[name] for name in sorted(asked) if name in workload.labels}
-        for workload in members
-        if workload.kind == POD
+        for workload in (pods if asked else ())
     }
+    weights = {workload.uid: weight(workload.labels) for workload in pods if WEIGHT in workload.labels}
+    return Told(frozenset(workload.uid for workload in members if workload.terminating), labels, weights)
 
 
 def _selected(
@@ -204,6 +208,7 @@ def _selected(
                         uid=uid,
                         address=address,
                         port=own.dialled,
+                        weight=weight(workload.labels),
                         zone=workload.zone,
                         ready=workload.ready or any_ready,
                         labels=workload.labels,
@@ -215,9 +220,8 @@ def _sliced(
     service: Service,
     port: ServicePort,
     slices: Iterable[EndpointSlice],
-    leaving: Container[str],
+    known: Told,
     identities: Identities,
-    labels: Mapping[str, dict[str, str]],
 ) -> Iterator[MeshEndpoint]:
     """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count."""
     any_ready = service.spec.publish_not_ready_addresses
@@ -231,15 +235,16 @@ def _sliced(
                 continue
             uid = endpoint.target_ref.uid if endpoint.target_ref is not None else ""
             told = endpoint.conditions
-            stays = not told.terminating and uid not in leaving
+            stays = not told.terminating and uid not in known.leaving
             for number in numbers:
                 yield MeshEndpoint(
                     uid=uid or address,
                     address=address,
                     port=number,
+                    weight=known.weights.get(uid, 1),
                     zone=endpoint.zone,
                     ready=stays and (any_ready or told.ready is not False),
-                    labels=labels.get(uid, {}),
+                    labels=known.labels.get(uid, {}),
                     identity=identities.at(uid, address, number),
                 )
 

@@ -125,6 +125,7 @@ def endpoints(port: MeshPort) -> EndpointsSpec:
                 uid=e.uid,
                 address=e.address,
                 port=e.port,
+                weight=e.weight,
                 zone=e.zone,
                 ready=e.ready,
                 healthy=e.healthy,

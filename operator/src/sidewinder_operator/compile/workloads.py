@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -25,6 +25,8 @@ from sidewinder_operator.resources.workload import ExternalWorkload, LocalProces
 
 POD = "Pod"
 ZONE = "topology.kubernetes.io/zone"  # the label by which a workload says where it runs
+WEIGHT = "sidewinder.dev/weight"  # the label by which it says how much of a Service's load is its own
+MOST_WEIGHT = 100
 
 
 def workloads(
@@ -198,3 +200,9 @@ def _served(pod: MeshWorkload, services: Iterable[Service], obeying: Container[s
 
 def _agreed(said: set[str]) -> Spoken:
     return "HTTP" if "HTTP" in said else "TCP" if said == {"TCP"} else ""
+
+
+def weight(labels: Mapping[str, str]) -> int:
+    """Its part of the load, 0 to MOST_WEIGHT; 1 where nothing is said, or nothing that means something."""
+    said = labels.get(WEIGHT, "")
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 4 and int(said) <= MOST_WEIGHT else 1

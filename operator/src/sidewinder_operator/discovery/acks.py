@@ -5,17 +5,23 @@
 2. Several replicas of the operator may each have a stream of the same workload, for as long as an old one takes to end.
    What each has been told is kept apart; the highest epoch, which the sidecar counts, is what holds (`having`).
 3. Of one replica the last word counts: it knows which of two streams is the newer.
+4. What a sidecar may have applied without our knowing, since it was sent and not answered, or since the sidecar said so
+   when it came, is kept apart (`maybe`): it counts against a pod that leaves, and for nobody.
+5. A replica swears off a pod (`sworn`): nothing that it sends from here on names the pod as ready, and what it sent
+   before has been told. What it told counts for that pod from there on alone, for it is told late.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
 from sidewinder_operator.discovery.session import Rejection, same
 from sidewinder_operator.discovery.store import Store
+from sidewinder_operator.discovery.words import Words
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar.snapshot import stream
 
@@ -63,22 +69,36 @@ class Having(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Maybe(msgspec.Struct, frozen=True, kw_only=True):
+    """What one workload's sidecar may hold besides what it has acknowledged. `epoch`: of the stream."""
+
+    epoch: int = 0
+    versions: tuple[Mapping[str, str], ...] = ()
+
+
 _NOTHING = Having()
 
 
 class Acks:
     """Workload → what it has acknowledged, compared with what the store wants it to have."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self.having: dict[str, Having] = {}  # what holds, over all replicas
         self.absent: dict[str, Having] = {}  # what held of those that have no stream any more
         self.own: dict[str, Having] = {}  # what this replica's streams have told
+        self.maybe: dict[str, Maybe] = {}  # of this replica's streams, of those that ended unanswered, too
         self._peers: dict[str, dict[str, Having]] = {}  # replica → what it has been told
+        self._maybe: dict[str, dict[str, Maybe]] = {}  # the same of what may be
+        self._sworn: dict[str, set[str]] = {}  # replica → pods that it has sworn off
+        self.orphaned: float | None = None  # when a replica was last forgotten, with what it had not told yet
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._watching: list[Callable[[], None]] = []
-        self._listening: list[Callable[[str], None]] = []
+        self._listening: list[tuple[Callable[[str], None], Callable[[], None]]] = []
+        self._leaving: frozenset[str] = frozenset()  # as listeners were last told
         self._caring: list[Callable[[], None]] = []
+        self._words = Words.of_loop(self._wake_caring)
         store.watch(self._on_published)
 
     def watch(self, wake: Callable[[], None]) -> None:
@@ -89,10 +109,12 @@ class Acks:
         """Calls `wake` whenever `health` may be another."""
         self._caring.append(wake)
 
-    def listen(self, heard: Callable[[str], None]) -> Callable[[], None]:
-        """Calls `heard` with each workload of which `own` has changed; returns how to stop."""
-        self._listening.append(heard)
-        return lambda: self._listening.remove(heard)
+    def listen(self, heard: Callable[[str], None], left: Callable[[], None] = lambda: None) -> Callable[[], None]:
+        """Calls `heard` with each workload of which `own` or `maybe` has changed, and `left` when other pods leave;
+        returns how to stop."""
+        both = heard, left
+        self._listening.append(both)
+        return lambda: self._listening.remove(both)
 
     # ── this replica's streams ────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,6 +125,20 @@ class Acks:
             return  # most messages are pongs
         self.own[workload] = having
         self._on_own(workload)
+
+    def expect(self, workload: str, maybe: Maybe) -> None:
+        """What its newest stream leaves open; before it is sent."""
+        known = self.maybe.get(workload)
+        if maybe.versions:
+            if known is not None and known.epoch == maybe.epoch and _are(known.versions, maybe.versions):
+                return
+            self.maybe[workload] = maybe
+        elif self.maybe.pop(workload, None) is None:
+            return
+        for heard, _ in self._listening:
+            heard(workload)
+        if not maybe.versions:
+            self._wake()
 
     def claim(self, workload: str, having: Having) -> None:
         """What it says that it has, when it comes; counts for `absent` alone, until it has acknowledged something."""
@@ -121,7 +157,7 @@ class Acks:
 
     def _on_own(self, workload: str) -> None:
         self._settle(workload)
-        for heard in self._listening:
+        for heard, _ in self._listening:
             heard(workload)
         self._wake()
 
@@ -139,13 +175,43 @@ class Acks:
         if news:
             self._wake()
 
-    def replace(self, replica: str, having: Mapping[str, Having]) -> None:
+    def hear_rest(
+        self, replica: str, maybe: Mapping[str, Maybe], sworn: Collection[str], over: Collection[str]
+    ) -> None:
+        """What another replica leaves open (nothing: no versions), and which pods it has sworn off besides, or need
+        not any more. After `hear`, of the same moment."""
+        if not (maybe or sworn or over):
+            return
+        theirs = self._maybe.setdefault(replica, {})
+        for workload, each in maybe.items():
+            if each.versions:
+                theirs[workload] = each
+            else:
+                theirs.pop(workload, None)
+        self._sworn[replica] = (self._sworn.get(replica, set()) | set(sworn)) - set(over)
+        if maybe or sworn:
+            self._wake()
+
+    def replace(
+        self,
+        replica: str,
+        having: Mapping[str, Having],
+        maybe: Mapping[str, Maybe] | None = None,
+        sworn: Collection[str] = (),
+    ) -> None:
         """All that another replica was told, in place of what is known of it."""
         gone = self._peers.get(replica, {}).keys() - having.keys()
+        self._maybe.pop(replica, None)
+        self._sworn.pop(replica, None)
         self.hear(replica, {**dict.fromkeys(gone), **having})
+        self.hear_rest(replica, maybe or {}, sworn, ())
 
     def forget(self, replica: str) -> None:
         """What a replica was told does not count any more."""
+        if replica in self._peers:
+            self.orphaned = self._clock()
+        self._maybe.pop(replica, None)
+        self._sworn.pop(replica, None)
         theirs = self._peers.pop(replica, {})
         for workload in theirs:
             self._settle(workload)
@@ -171,23 +237,68 @@ class Acks:
         self.having[workload] = found
         if found is not self.own.get(workload):  # its picture is the same here as where its stream is
             self._store.adopt(workload, found.wants)
+        maybe = self.maybe.get(workload)
+        if maybe is not None and maybe.epoch < found.epoch:  # its stream has ended, and another one knows better
+            self.expect(workload, Maybe())
 
     def _compare_health(self, workload: str, found: Having | None) -> None:
-        """Who has a stream no more says nothing."""
-        before = self.having.get(workload, _NOTHING).health
-        if not same(before, (found or _NOTHING).health):
-            for wake in self._caring:
-                wake()
+        """The word of who has a stream no more holds for a moment."""
+        known = self.having.get(workload)
+        if found is None:
+            if known is not None and workload in self._store.pictures:
+                self._words.hold(workload, known.health)
+            return
+        held = self._words.drop(workload)
+        if not same(held if known is None else known.health, found.health):
+            self._wake_caring()
+
+    def _wake_caring(self) -> None:
+        for wake in self._caring:
+            wake()
+
+    def say(self, workload: str, health: Mapping[str, bool]) -> None:
+        """What a sidecar knows of endpoints, before it has acknowledged anything."""
+        if workload not in self.having:
+            self._words.hold(workload, health)
+            self._wake_caring()
 
     def health(self) -> dict[str, Mapping[str, bool]]:
         """Workload → what it says of the endpoints that it checks."""
-        return {workload: having.health for workload, having in self.having.items() if having.health}
+        said = {workload: having.health for workload, having in self.having.items() if having.health}
+        return {**self._words.held(), **said}
 
     def _on_published(self) -> None:
         for workload in self.absent.keys() - self._store.pictures.keys():
             del self.absent[workload]
             self._store.forget(workload)
+        self._words.keep(self._store.pictures)
+        for workload in self.maybe.keys() - self._store.pictures.keys():
+            self.expect(workload, Maybe())
+        if self._leaving != self._store.leaving:
+            self._leaving = frozenset(self._store.leaving)
+            for _, left in self._listening:
+                left()
         self._wake()
+
+    # ── what may be ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Workloads, and what their sidecars may hold besides what they have acknowledged; one may come twice."""
+        for told in (self.maybe, *self._maybe.values()):
+            for workload, maybe in told.items():
+                having = self.having.get(workload)
+                if workload in self._store.pictures and (having is None or maybe.epoch >= having.epoch):
+                    for versions in maybe.versions:
+                        yield workload, versions
+
+    @property
+    def leaving(self) -> Collection[str]:
+        """The pods that this replica has sworn off."""
+        return self._leaving
+
+    def is_sworn(self, workload: str) -> bool:
+        """Every other replica that is heard has sworn this pod off."""
+        return all(workload in self._sworn.get(replica, ()) for replica in self._peers)
 
     # ── how it stands ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,3 +381,8 @@ class Acks:
         for waiter, holds in self._waiters.items():
             if not waiter.done() and holds():
                 waiter.set_result(None)
+
+
+def _are(one: tuple[Mapping[str, str], ...], other: tuple[Mapping[str, str], ...]) -> bool:
+    """The very same mappings."""
+    return len(one) == len(other) and all(mine is yours for mine, yours in zip(one, other, strict=True))

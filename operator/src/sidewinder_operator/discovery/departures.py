@@ -2,7 +2,15 @@
 
 A pod that leaves is ready in no picture; but sidecars go on with the picture they have acknowledged. It has retired
 when no other sidecar, on any replica, holds a version of endpoints that names it as ready. Level-based, and never too
-early: a version that is not known here, and a sidecar of which nothing is known, may name anybody.
+early:
+
+1. A version that is not known here, and a sidecar of which nothing is known, may name anybody.
+2. What was sent and is not answered may be held, and so may what a sidecar said of itself when it came (`Acks.maybe`).
+3. What other replicas tell comes late. Each of them has to have sworn the pod off: that what it sends does not name the
+   pod, and that all that it sent before has been told.
+4. While a replica is not heard, nobody retires: a sidecar that is known here may be there meanwhile. When that lasts,
+   those that are known here have answered pings since, and are here; the others may be there, and hold anything.
+5. For a while after a replica has gone for good, those that are not known to be anywhere may hold what it had not told.
 
 Cheap, because it looks only at the endpoints that have ever named one of those that leave: a look-up for each sidecar.
 """
@@ -12,6 +20,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
+from typing import TypeAlias
 
 from sidewinder_operator.discovery.acks import Acks
 from sidewinder_operator.discovery.contents import PROXY, is_shared
@@ -20,12 +30,20 @@ from sidewinder_operator.discovery.store import Store
 STRANGE_SECONDS = 30.0  # after which a sidecar that nobody has heard of holds nothing: those that live are back in 15 s
 
 
+APART_SECONDS = 45.0  # without a replica, after which streams that were half-open then have ended (`server`'s pings)
 LOOK_SECONDS = 0.05  # after something was acknowledged; looking takes a twentieth of the time at most
 AGAIN_SECONDS = 1.0  # while somebody waits, since time alone tells that a sidecar does not come back
+PATIENT_SECONDS = 2.0  # after which it is told for whom a pod waits; most have retired in a tenth of that
+MOST_HOLDERS = 10  # that are named
+MOST_HELD = 3  # pods of which that is found out in one look: 5 ms each among 5 000 sidecars
+
+# Whom a pod waits for, "" for another replica of the operator, and why.
+Holder: TypeAlias = tuple[str, str]
 
 
 class Departures:
-    """Over all replicas, if `acks` hears of them. `whole`: whether it has heard all that each of them has to say."""
+    """Over all replicas, if `acks` hears of them. `whole`: whether it has heard all that each of them has to say.
+    `apart`: for how many seconds that was not so. `held` hears of each pod that has waited for long, and for whom."""
 
     def __init__(
         self,
@@ -33,12 +51,17 @@ class Departures:
         acks: Acks,
         *,
         whole: Callable[[], bool] = lambda: True,
+        apart: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] = time.monotonic,
+        held: Callable[[str, tuple[Holder, ...]], None] = lambda workload, holders: None,
     ) -> None:
         self._store = store
         self._acks = acks
         self._whole = whole
+        self._apart = apart
         self._clock = clock
+        self._tell_held = held
+        self._waiting: dict[str, float] = {}  # pods that have not retired, since when
         self._began: float | None = None  # when there was something to come for
         store.watch(self._on_published)
         self._familiar: dict[str, Mapping[str, str]] = {}  # workload → versions all of which are known
@@ -78,8 +101,18 @@ class Departures:
         for workload in retired:
             self._retire(workload)
         self._cost = time.perf_counter() - began
+        self._say_held(leaving - retired)
         if leaving != retired:
             self._look_within(AGAIN_SECONDS)
+
+    def _say_held(self, waiting: Collection[str]) -> None:
+        now = self._clock()
+        old = {pod: since for pod, since in self._waiting.items() if pod in waiting}
+        self._waiting = old | {pod: now for pod in waiting if pod not in old}
+        patient = [pod for pod, since in old.items() if now - since >= PATIENT_SECONDS]
+        for pod in patient[:MOST_HELD]:  # the others' turn comes with the next look
+            self._waiting[pod] = self._waiting.pop(pod)
+            self._tell_held(pod, tuple(islice(self.holders(pod), MOST_HOLDERS)))
 
     def leaving(self, workload: str) -> bool:
         """Whether its pod goes, and its sidecar has acknowledged that."""
@@ -91,7 +124,11 @@ class Departures:
 
     def retired(self, leaving: Collection[str]) -> set[str]:
         """Those of these pods that no sidecar sends anything new to."""
-        left = set(leaving)
+        if self._is_deaf():
+            return set()
+        left = {pod for pod in leaving if self._acks.is_sworn(pod)}
+        if not left:
+            return left
         naming = self._store.contents.naming(left)
         seen: dict[str, set[str]] = {name: set() for name in naming}  # versions that were looked at
         for workload, holds in self._held():
@@ -100,8 +137,40 @@ class Departures:
             if holds is None or (left and not self._is_familiar(workload, holds)):
                 left &= {workload}
             if not left:
-                break
+                return left
+        for workload, may in self._acks.open():
+            self._subtract(left, workload, may, naming, seen)
+            if left and not self._knows(may):
+                left &= {workload}
         return left
+
+    def _is_deaf(self) -> bool:
+        return not self._whole() and self._apart() < APART_SECONDS
+
+    def holders(self, pod: str) -> Iterator[Holder]:
+        """Why a pod has not retired: who may still send something new to it."""
+        if self._is_deaf():
+            yield "", "is not heard"
+        elif not self._acks.is_sworn(pod):
+            yield "", "has not said that it knows"
+        naming = self._store.contents.naming({pod})
+        for workload, holds in self._held():
+            if workload == pod:
+                continue
+            if holds is None or self._names(pod, holds, naming) or not self._is_familiar(workload, holds):
+                known = workload in self._acks.having
+                yield workload, "has not acknowledged it" if known else "is not connected"
+        for workload, may in self._acks.open():
+            if workload != pod and (self._names(pod, may, naming) or not self._knows(may)):
+                yield workload, "has not answered yet"
+
+    def _names(self, pod: str, holds: Mapping[str, str], naming: Mapping[str, Mapping[str, frozenset[str]]]) -> bool:
+        for name, versions in naming.items():
+            if (version := holds.get(name)) is not None:
+                ready = versions.get(version)
+                if ready is None or pod in ready:
+                    return True
+        return False
 
     def _subtract(
         self,
@@ -126,11 +195,13 @@ class Departures:
 
     def _held(self) -> Iterator[tuple[str, Mapping[str, str] | None]]:
         """Each sidecar that there should be and what it holds; None for one that may hold anything."""
+        now, orphaned = self._clock(), self._acks.orphaned
+        orphans = (orphaned is not None and now - orphaned <= STRANGE_SECONDS) or not self._whole()
         stranger: Mapping[str, str] | None = None
-        if self._whole() and self._began is not None and self._clock() - self._began > STRANGE_SECONDS:
+        if self._began is not None and now - self._began > STRANGE_SECONDS and not orphans:
             stranger = {}  # it has not come yet, or never will
         for workload in self._store.pictures:
-            having = self._acks.having.get(workload) or self._acks.absent.get(workload)
+            having = self._acks.having.get(workload) or (None if orphans else self._acks.absent.get(workload))
             if having is None:
                 yield workload, stranger
             else:  # one that has refused its first picture serves on with what it has never told
@@ -141,10 +212,13 @@ class Departures:
         picture = self._store.pictures.get(workload)
         if self._familiar.get(workload) is versions or (picture is not None and picture.versions is versions):
             return True
-        knows = self._store.contents.knows
-        if not all(knows(name, version) for name, version in versions.items() if is_shared(name)):
+        if not self._knows(versions):
             return False
         if len(self._familiar) > 2 * len(self._store.pictures):
             self._familiar.clear()
         self._familiar[workload] = versions
         return True
+
+    def _knows(self, versions: Mapping[str, str]) -> bool:
+        knows = self._store.contents.knows
+        return all(knows(name, version) for name, version in versions.items() if is_shared(name))

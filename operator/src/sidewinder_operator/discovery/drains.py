@@ -21,11 +21,13 @@ MOST = 200  # the last ones, 100 KB: a rollout of a large Deployment
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
-    """One of them. `at`: seconds since 1970."""
+    """One of them. `at`: seconds since 1970. `held`: who might still have sent something new when that was last asked,
+    where it was waited for longer than usual."""
 
     who: str
     at: float
     report: stream.Drained
+    held: tuple[str, ...] = ()
 
 
 def _log(who: str, how: str, bad: bool) -> None:
@@ -46,16 +48,28 @@ class Drains:
         self._observe = observe
         self._say = say
         self._last: deque[Drain] = deque(maxlen=MOST)
+        self._held: dict[str, tuple[str, ...]] = {}  # workload → for whom it waits
         self.count = self.cut = 0
+
+    def hold(self, workload: str, holders: tuple[tuple[str, str], ...]) -> None:
+        """A pod goes on waiting until nobody sends it anything new, for these (`departures.Holder`): said once, since
+        they may be others every second."""
+        named = tuple(f"{self._name(who) if who else 'another replica of the operator'} {why}" for who, why in holders)
+        if self._held.pop(workload, None) is None:
+            self._say(self._name(workload), f"leaves, and may still be called: {'; '.join(named)}", False)
+        self._held[workload] = named
+        if len(self._held) > MOST:  # killed, or without a last word
+            del self._held[next(iter(self._held))]
 
     def tell(self, workload: str, report: stream.Drained) -> None:
         """A proxy has ended in order."""
         who = self._name(workload)
         self.count += 1
         self.cut += report.cut_requests
-        self._last.append(Drain(who=who, at=time.time(), report=report))
+        held = self._held.pop(workload, ())
+        self._last.append(Drain(who=who, at=time.time(), report=report, held=held))
         self._observe(report.drained)
-        self._say(who, sentence(report), report.cut_requests > 0)
+        self._say(who, sentence(report, held), report.cut_requests > 0)
 
     def told(self) -> list[dict[str, Any]]:
         """All that is kept, the oldest first, for JSON."""
@@ -63,12 +77,17 @@ class Drains:
         return found
 
 
-def sentence(report: stream.Drained) -> str:
+def sentence(report: stream.Drained, held: tuple[str, ...] = ()) -> str:
     """How it went, after the proxy's name."""
     said = f"drained in {report.drained:.3f} s: {waited(report)}; {cut(report)}"
     if report.retired:
-        return f"{said}; nobody sent anything new {report.retired:.3f} s after it began to leave"
-    return said
+        said += f"; nobody sent anything new {report.retired:.3f} s after it began to leave"
+    return f"{said}; {waited_for(held)}" if held else said
+
+
+def waited_for(held: tuple[str, ...]) -> str:
+    """Who kept it waiting longer than usual."""
+    return f"waited to be forgotten: {'; '.join(held)}"
 
 
 def waited(report: stream.Drained) -> str:

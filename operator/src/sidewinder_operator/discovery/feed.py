@@ -91,9 +91,9 @@ class Feed:
             changed[pod] = None
             mine.bell.set()
 
-        stop = self._acks.listen(heard)
+        stop = self._acks.listen(heard, mine.bell.set)
         try:
-            await self._tell(response, lines, sorted(self._acks.own, key=self._kind))
+            await self._tell(response, lines, sorted(self._acks.own.keys() | self._acks.maybe.keys(), key=self._kind))
             await self._send(response, report.SYNCED)
             pings = 0
             while not mine.over and asyncio.get_running_loop().time() < until:
@@ -112,13 +112,17 @@ class Feed:
             stop()
 
     async def _tell(self, response: web.StreamResponse, lines: report.Writing, pods: Iterable[str]) -> None:
-        piece = bytearray()
+        piece, leaving = bytearray(), frozenset(self._acks.leaving)  # sworn off after all that is known by now
         for pod in pods:
-            piece += lines.line(pod, self._acks.own.get(pod), self._kind(pod))
+            having = self._acks.own.get(pod)
+            if having is not None or lines.knows(pod):
+                piece += lines.line(pod, having, self._kind(pod))
+            piece += lines.open(pod, self._acks.maybe.get(pod))
             if len(piece) >= PIECE:
                 await self._send(response, bytes(piece))
                 piece.clear()
                 await asyncio.sleep(0)
+        piece += lines.sworn(leaving)
         if piece:
             await self._send(response, bytes(piece))
 

@@ -127,6 +127,11 @@ class Peers:
         now = asyncio.get_running_loop().time()
         return any(each.missing() and now - each.since < self._grace_seconds for each in self._streams.values())
 
+    def apart(self) -> float:
+        """For how many seconds nothing at all has been heard of those whose word is missing; 0: nobody's is."""
+        now = asyncio.get_running_loop().time()
+        return min((now - each.since for each in self._streams.values() if each.missing()), default=0.0)
+
     def synced(self) -> dict[str, bool]:
         """Replica → whether its word is known."""
         return {each.peer.name: each.synced for each in self._streams.values()}
@@ -231,8 +236,10 @@ class Peers:
         """Nothing counts before the picture is whole; then it takes the place of the one before."""
         if known.synced:
             self._acks.hear(known.peer.uid, news)
+            self._acks.hear_rest(known.peer.uid, *reading.rest())
         elif reading.synced:
             known.synced = known.ever = True
-            self._acks.replace(known.peer.uid, reading.pods)
+            maybe, sworn, _ = reading.rest()
+            self._acks.replace(known.peer.uid, reading.pods, maybe, sworn)
             log.info("the acknowledgements of %s are known: %d proxies", known.peer.name, len(reading.pods))
             self._tell()

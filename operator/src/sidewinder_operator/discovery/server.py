@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from aiohttp import web
 
-from sidewinder_operator.discovery.acks import Acks, Having
+from sidewinder_operator.discovery.acks import Acks, Having, Maybe
 from sidewinder_operator.discovery.caller import Stranger
 from sidewinder_operator.discovery.departures import Departures
 from sidewinder_operator.discovery.newcomers import Newcomer, Newcomers
@@ -29,6 +29,8 @@ GOODBYE_SPREAD_MS = 2000  # clients told to go come back spread over this, not a
 REBALANCE_SECONDS = 1800.0  # of a stream, ± 20 %
 PARTING_SECONDS = 60.0  # for a client that was told so to come back elsewhere and leave
 RETURN_SECONDS = 2.0  # what such a client has acknowledged holds on, until it has acknowledged it elsewhere
+LISTEN_SECONDS = 2.0  # after every replica was restarted; proxies that lost their streams are back within one
+CHECKS = "checks/self"  # the resource of who checks endpoints
 PIECE_BYTES = 65536  # of one wait; what a client that does not drain makes us hold
 WRITE_BYTES = 4096  # of one write: the buffer of TLS keeps the size of the largest as long as the connection lasts
 
@@ -102,6 +104,7 @@ class Discovery:
         rejected: Callable[[str, Session], None] = lambda workload, session: None,
         doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
         drained: Callable[[str, stream.Drained], None] = lambda workload, told: None,
+        listen_seconds: float = LISTEN_SECONDS,
     ) -> None:
         self._store = store
         self._acks = acks
@@ -116,6 +119,8 @@ class Discovery:
         self.clients: dict[str, Client] = {}
         self.newcomers = newcomers or Newcomers()
         self._closing = ""
+        self._listen_seconds = listen_seconds
+        self._listened: float | None = None  # until when, by the loop's clock; None: nobody could be told anything yet
         departures = departures or Departures(store, acks)
         departures.tell(self.clients, lambda workload: self.clients[workload].retire())
 
@@ -203,9 +208,27 @@ class Discovery:
 
     def _want(self, client: Client) -> None:
         picture = self._store.pictures.get(client.workload)
-        if picture is not None and client.welcome:
+        if picture is not None and client.welcome and not self._listens(client.session):
             client.session.want(picture)
             client.wake.set()
+
+    def _listens(self, session: Session) -> bool:
+        """Does a client that has a configuration wait, because those have hardly come yet who know which endpoints are
+        unwell? Or all would be told that all are well, and a moment later that they are not."""
+        if self._listened is None:
+            self._listened = 0.0
+            if not self._acks.health() and any(CHECKS in each.versions for each in self._store.pictures.values()):
+                loop = asyncio.get_running_loop()
+                self._listened = loop.time() + self._listen_seconds
+                loop.call_at(self._listened, self._on_listened)
+        if not self._listened or session.confirmed or (session.hello is not None and not session.has):
+            return False
+        return asyncio.get_running_loop().time() < self._listened
+
+    def _on_listened(self) -> None:
+        self._listened = 0.0
+        for client in self.clients.values():
+            self._want(client)
 
     async def _read(self, client: Client, request: web.Request, newcomer: Newcomer) -> None:
         session = client.session
@@ -217,6 +240,8 @@ class Discovery:
                     self._drained(client.workload, message)
                 if isinstance(message, stream.Greeting):
                     self._on_hello(client)
+                if isinstance(message, stream.Health):
+                    self._acks.say(client.workload, session.health)
                 self._told(client)
                 if session.confirmed or client.workload not in self._store.pictures:  # nothing comes of it yet
                     newcomer.settle()
@@ -236,6 +261,7 @@ class Discovery:
         session = client.session
         if self.clients.get(client.workload) is not client:
             return
+        self._expect(client)
         if not session.confirmed and not session.rejections:
             return  # what an older stream has told holds until this one knows better
         versions = session.has if session.confirmed else {}
@@ -256,6 +282,11 @@ class Discovery:
         self._acks.tell(client.workload, having)
         if session.rejections and (before is None or before.rejections != having.rejections):
             self._rejected(client.workload, session)
+
+    def _expect(self, client: Client) -> None:
+        """What it may hold from now on: said before anything is sent, and after each answer."""
+        if client.session.hello is not None and self.clients.get(client.workload) is client:  # older ones say goodbye
+            self._acks.expect(client.workload, Maybe(epoch=client.epoch, versions=client.session.open))
 
     async def _write(self, client: Client, response: web.StreamResponse) -> None:
         """Writes what the session has to say, pings in between, and ends after a goodbye."""
@@ -285,6 +316,7 @@ class Discovery:
     async def _say(self, client: Client, response: web.StreamResponse, parts: bool) -> bool:
         """Whether the stream goes on. What was written is let go with this call: two thousand wait for the next."""
         lines = client.session.lines()
+        self._expect(client)
         if client.goodbye:
             lines = [_goodbye(client.goodbye)]
         elif parts:

@@ -122,6 +122,15 @@ class Session:
         """The client has acknowledged exactly what is wanted."""
         return self.confirmed and self.newest is not None and same(self.has, self.newest.versions)
 
+    @property
+    def open(self) -> tuple[Mapping[str, str], ...]:
+        """What the client may hold besides what it has acknowledged: what it came with, what was sent and is not
+        answered, and what a search is still to send of an older picture."""
+        came = () if self.confirmed or self.hello is None else (self.has,)
+        if self.wanted is None or (self.outstanding is None and not self._untried):
+            return came
+        return (*came, self.wanted.versions)
+
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def want(self, picture: Picture) -> None:

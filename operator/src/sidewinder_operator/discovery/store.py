@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from sidewinder_operator.compile.project import Encoded, Layer
-from sidewinder_operator.discovery.contents import Contents
+from sidewinder_operator.discovery.contents import PROXY, Contents
 from sidewinder_operator.problems import Reference
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import stream
@@ -110,6 +110,7 @@ class Store:
     def __init__(self) -> None:
         self.pictures: dict[str, Picture] = {}
         self.contents = Contents()  # of every version that is sent
+        self.leaving: set[str] = set()  # whose pods go: no picture names them as ready any more
         self._projection: Projection = _Fixed({})
         # what pictures are made of
         self._shared: dict[_Version, Line] = {}
@@ -236,6 +237,10 @@ class Store:
                 self.pictures[workload] = Picture(resources, old.versions, old.state)
             return False
         self.pictures[workload] = Picture(resources, versions, snapshot.state(versions))
+        if self.contents.is_leaving(versions.get(PROXY)):
+            self.leaving.add(workload)
+        else:
+            self.leaving.discard(workload)
         return True
 
     def _wanted(self, workload: str) -> Iterable[str]:
@@ -259,6 +264,7 @@ class Store:
             self._wants.pop(workload, None)
             self._hopes.pop(workload, None)
         del self.pictures[workload]
+        self.leaving.discard(workload)
         for layer in self._made.pop(workload):
             self._release(layer, workload)
 

@@ -44,7 +44,13 @@ class Doors:
         self._settings = process.settings
         self._options = options
         authority, neighbours = process.authority, process.neighbours
-        departures = Departures(process.store, process.acks, whole=neighbours.whole)
+        departures = Departures(
+            process.store,
+            process.acks,
+            whole=neighbours.whole,
+            apart=neighbours.apart,
+            held=process.drains.hold,
+        )
         self.discovery = Discovery(
             process.store,
             process.acks,

@@ -49,6 +49,10 @@ class Neighbours:
         """Everything that any replica knows is known here."""
         return self._watch.whole and not self.peers.unsure() and not self.peers.unheard()
 
+    def apart(self) -> float:
+        """For how many seconds this replica has known what it knows without those who are missing."""
+        return self.peers.apart() if self._watch.whole else 0.0
+
     async def _listen(self) -> None:
         await self._authority.credentials.ready.wait()
         await self.peers.run()

@@ -25,6 +25,7 @@ class MeshEndpoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     uid: str
     address: str
     port: int
+    weight: int = 1
     zone: str = ""
     ready: bool = True
     labels: dict[str, str] = {}

@@ -9,8 +9,8 @@ from msgspec import Meta
 
 from sidewinder_operator.resources.constraints import Rule, holds
 from sidewinder_operator.resources.meta import Strict
-from sidewinder_operator.resources.quantity import Duration, Percent, milliseconds
-from sidewinder_operator.resources.share import ONE_SHARE, SHARE_REQUIRED, Fraction
+from sidewinder_operator.resources.quantity import Duration, milliseconds
+from sidewinder_operator.resources.share import ONE_SHARE, SHARE_REQUIRED, Fraction, SharePercent
 
 # RFC 3339. In quotes, or YAML makes a date of it.
 Time: TypeAlias = Annotated[
@@ -30,7 +30,7 @@ class FaultDelay(Strict, frozen=True, kw_only=True):
     """Requests wait before they go on."""
 
     duration: Annotated[Duration, Meta(description="How long.")]
-    percent: Annotated[Percent | None, Meta(description="Of how many requests in a hundred.")] = None
+    percent: Annotated[SharePercent | None, Meta(description="Of how many requests in a hundred.")] = None
     fraction: Annotated[Fraction | None, Meta(description="Of how many requests of how many.")] = None
 
     # Without CEL, like ONE_SHARE: rules of a filter's payload are beyond its budget.
@@ -51,7 +51,7 @@ class FaultAbort(Strict, frozen=True, kw_only=True):
 
     status_code: Annotated[Status | None, Meta(description="The answer's status.")] = None
     reset: Annotated[bool, Meta(description="Resets the caller's connection instead of answering.")] = False
-    percent: Annotated[Percent | None, Meta(description="Of how many requests in a hundred.")] = None
+    percent: Annotated[SharePercent | None, Meta(description="Of how many requests in a hundred.")] = None
     fraction: Annotated[Fraction | None, Meta(description="Of how many requests of how many.")] = None
 
     RULES: ClassVar[tuple[Rule, ...]] = (

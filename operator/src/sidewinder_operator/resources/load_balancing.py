@@ -179,11 +179,5 @@ class LoadBalancing(Section, frozen=True, kw_only=True):
             cel="has(self.peakEWMA) ? self.type == 'PeakEWMA' : true",
             field="peakEWMA",
         ),
-        holds(
-            lambda self: self.locality is None or self.type not in ("RingHash", "Maglev"),
-            "locality does not go with RingHash and Maglev: the same key goes to the same endpoint, wherever it is",
-            cel="has(self.locality) ? !(self.type in ['RingHash', 'Maglev']) : true",
-            field="locality",
-        ),
         within("slowStart", "0s", "1h"),
     )

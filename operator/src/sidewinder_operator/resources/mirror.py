@@ -12,8 +12,7 @@ from msgspec import Meta
 from sidewinder_operator.resources.constraints import Rule
 from sidewinder_operator.resources.meta import Strict
 from sidewinder_operator.resources.names import Namespace, Port, ServiceName
-from sidewinder_operator.resources.quantity import Percent
-from sidewinder_operator.resources.share import ONE_SHARE, Fraction
+from sidewinder_operator.resources.share import ONE_SHARE, Fraction, SharePercent
 
 
 class MirrorRef(Strict, frozen=True, kw_only=True):
@@ -30,7 +29,7 @@ class RequestMirror(Strict, frozen=True, kw_only=True):
     """Sends copies of requests to another backend, whose answers nobody gets. Without a share, of every request."""
 
     backend_ref: Annotated[MirrorRef, Meta(description="Who gets the copies.")]
-    percent: Annotated[Percent | None, Meta(description="Of how many requests in a hundred.")] = None
+    percent: Annotated[SharePercent | None, Meta(description="Of how many requests in a hundred.")] = None
     fraction: Annotated[Fraction | None, Meta(description="Of how many requests of how many.")] = None
     compare: Annotated[
         bool, Meta(description="Reads the answers to copies and tells where they differ from the callers'.")

@@ -126,7 +126,7 @@ class Retry(Strict, frozen=True, kw_only=True):
         tuple[Method, ...],
         Meta(
             max_length=9,
-            description="What may be sent again; anything else only with an Idempotency-Key.",
+            description="What may be sent again; anything else with an Idempotency-Key, or if never sent.",
             extra={"list": "set"},
         ),
     ] = IDEMPOTENT

@@ -5,7 +5,7 @@ Source: the Gateway API's Fraction. `of` reads either as a numerator and a denom
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 from msgspec import Meta
 
@@ -14,6 +14,11 @@ from sidewinder_operator.resources.meta import Strict
 
 # Without CEL, like all rules of a filter's payload: sixteen filters of sixteen backends of sixteen rules are beyond its
 # budget.
+
+
+SharePercent: TypeAlias = Annotated[
+    int, Meta(ge=0, le=100, extra={"right": "a whole number from 0 to 100 (for less than 1: `fraction`)"})
+]
 
 
 class Fraction(Strict, frozen=True, kw_only=True):

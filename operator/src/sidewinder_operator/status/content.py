@@ -16,6 +16,7 @@ from sidewinder_operator.resources.policy import ApiPolicy
 from sidewinder_operator.resources.route import ApiRoute
 
 CONTROLLER = "sidewinder.dev/operator"
+EJECTED = "ejected"
 MOST_NAMED = 5  # proxies in a message; people look at one or two, and statuses stay small
 # kind → where its parts stand, and what they are parts of; other kinds reach no proxy of their own
 _PARTS = {ApiRoute.KIND: ("parents", "parentRef"), ApiPolicy.KIND: ("ancestors", "ancestorRef")}
@@ -83,7 +84,7 @@ def content(kind: str, status: Status, generation: int, told: Told) -> dict[str,
             "acknowledged": standing.acknowledged,
             "rejected": standing.rejected,
         },
-        **({"ejected": list(told.ejected)} if told.ejected else {}),
+        **({EJECTED: list(told.ejected)} if told.ejected else {}),
     }
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 
+from sidewinder_sidecar.discovery import dial as ways
 from sidewinder_sidecar.discovery.dial import PIECE, Dial
 from sidewinder_sidecar.snapshot.stream import LONGEST_LINE
 
@@ -25,6 +26,10 @@ class Broken(Exception):
 
 class Unwelcome(Broken):
     """The other end does not take our certificate, or so it seems: another one may be needed."""
+
+
+class Unreached(Broken):
+    """Nobody listens: a try costs the operator nothing."""
 
 
 # In TLS 1.3 a server judges our certificate after our side of the handshake is over, and asyncio's servers close then
@@ -44,11 +49,13 @@ class Channel:
 
     @classmethod
     async def open(cls, dial: Dial) -> Channel:
-        """Connect and begin the exchange. Raises Broken."""
+        """Connect and begin the exchange. Raises Broken, Unreached where nobody listens."""
         try:
             return await asyncio.wait_for(cls._open(dial), OPEN_SECONDS)
         except TimeoutError:
             raise Broken(f"{dial}: no answer within {OPEN_SECONDS:g} s") from None
+        except ways.Unreached as fault:
+            raise Unreached(str(_broken(fault, f"{dial}: "))) from None
         except OSError as fault:
             raise _broken(fault, f"{dial}: ") from None
         except Unwelcome as fault:
@@ -128,11 +135,13 @@ class Channel:
         except OSError as fault:
             raise _broken(fault) from None
 
-    def post(self, line: bytes) -> None:
-        """Send a short line without waiting. One that the other end leaves unread among too much is lost."""
+    def post(self, line: bytes) -> bool:
+        """Send a short line without waiting. False: the other end leaves too much unread, and the line is lost."""
         transport = self._writer.transport
-        if not transport.is_closing() and transport.get_write_buffer_size() < UNREAD:
-            self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
+        if transport.is_closing() or transport.get_write_buffer_size() >= UNREAD:
+            return False
+        self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
+        return True
 
     def close(self) -> None:
         """Close at once; what waits to be sent is lost."""

@@ -57,7 +57,7 @@ class Doubts:
 
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
-        self._post: Callable[[tuple[str, ...]], None] | None = None  # while there is a stream
+        self._post: Callable[[tuple[str, ...]], object] | None = None  # while there is a stream
         self._held: dict[str, KeysSpec] = {}
         self._waiting: dict[str, dict[Doubt, None]] = {}
         self._said: dict[str, float] = {}  # name → when
@@ -100,7 +100,7 @@ class Doubts:
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def connect(self, post: Callable[[tuple[str, ...]], None]) -> None:
+    def connect(self, post: Callable[[tuple[str, ...]], object]) -> None:
         """A stream has begun. What was said over another one may be lost."""
         self._post = post
         self._said.clear()

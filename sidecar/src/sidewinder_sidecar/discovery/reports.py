@@ -19,10 +19,10 @@ class Reports:
 
     def __init__(self, look: Callable[[], Mapping[str, list[dict[str, Any]]]]) -> None:
         self._look = look
-        self._post: Callable[[Told], None] | None = None  # while there is a stream
+        self._post: Callable[[Told], object] | None = None  # while there is a stream
         self._said: Told = {}
 
-    def connect(self, post: Callable[[Told], None]) -> None:
+    def connect(self, post: Callable[[Told], object]) -> None:
         """A stream has begun, over which nothing was told yet."""
         self._post = post
         self._said = {}
@@ -37,9 +37,8 @@ class Reports:
         if self._post is None:
             return
         told = shortened(self._look())
-        if not _same(told, self._said):
+        if not _same(told, self._said) and self._post(told) is not False:  # else it is lost, and told once more
             self._said = told
-            self._post(told)
 
     def __repr__(self) -> str:
         return f"<Reports {sum(map(len, self._said.values()))} ejected>"

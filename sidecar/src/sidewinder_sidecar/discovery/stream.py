@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeAlias
 
-from sidewinder_sidecar.discovery.channel import Broken, Channel, Unwelcome
+from sidewinder_sidecar.discovery.channel import Broken, Channel, Unreached, Unwelcome
 from sidewinder_sidecar.discovery.dial import Dial
 from sidewinder_sidecar.discovery.doubts import Doubts
 from sidewinder_sidecar.discovery.reports import Reports
@@ -34,7 +34,10 @@ CAPABILITIES: tuple[str, ...] = ()  # what only some sidecars can do, by name; n
 PING_SECONDS = 10.0  # of silence before we ask; three missed answers end the stream after 40 s
 MISSED = 3
 FIRST_PAUSE = 0.1  # seconds before the second attempt to connect; doubles, with full jitter
-LONGEST_PAUSE = 15.0  # a thousand sidecars come back within 15 s of a restarted operator
+LONGEST_PAUSE = 15.0  # a thousand sidecars that were turned away come back within 15 s
+# While nobody listens, a try is one packet. So the pause is a sixtieth of the time that this lasts: who was away for a
+# minute hears of what is new within a second, and nobody knocks for hours as if it had only begun.
+SHORTEST_WATCH, WATCH_SHARE = 1.0, 60.0
 SLICE = 0.002  # seconds of lines before others get their turn
 LONGEST_GOODBYE = 60.0  # seconds that a goodbye may ask us to wait
 RENEWED_SECONDS = 1.0  # over which those who renewed at the same moment reconnect
@@ -95,10 +98,12 @@ class Discovery:
     async def run(self) -> None:
         """Connect, listen, connect again; until cancelled."""
         pause = FIRST_PAUSE
+        lost = time.monotonic()  # when there was last an operator
         task = asyncio.current_task()
         try:
             while True:
                 began: float | None = None
+                longest = LONGEST_PAUSE
                 try:
                     channel = await self._next()
                     began = time.monotonic()
@@ -107,12 +112,17 @@ class Discovery:
                     self._say(str(fault))
                     if isinstance(fault, Unwelcome):
                         self.dial.on_refused(str(fault))
+                    if isinstance(fault, Unreached):
+                        longest = _watching(time.monotonic() - lost)
+                    else:
+                        lost = time.monotonic()
                 finally:
                     self._leave()
                 if task is not None and task.cancelling():  # wait_for may lose a cancellation to what it waits for
                     raise asyncio.CancelledError
                 if began is not None and time.monotonic() - began > pause:  # it has lasted: no need to be careful
                     pause = FIRST_PAUSE
+                pause = min(pause, longest)
                 await asyncio.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
         finally:
@@ -324,6 +334,11 @@ class Discovery:
         if self._channel is not None and self._acknowledged > self._released and self._settled():
             self._released = self._acknowledged
             self._channel.post(stream.encode(stream.Released(self._released)))
+
+
+def _watching(seconds: float) -> float:
+    """The longest pause while nobody has listened for so long."""
+    return min(max(SHORTEST_WATCH, seconds / WATCH_SHARE), LONGEST_PAUSE)
 
 
 async def _finished(steps: Generator[None, None, str]) -> str:

@@ -58,7 +58,7 @@ class Wants:
     def __init__(self, wheel: Wheel, is_known: Callable[[str], bool]) -> None:
         self._wheel = wheel
         self._is_known = is_known
-        self._post: Callable[[tuple[str, ...]], None] | None = None  # while there is a stream
+        self._post: Callable[[tuple[str, ...]], object] | None = None  # while there is a stream
         self._open: dict[str, list[Question]] = {}
         self._unsent: list[str] = []
         self._refused: dict[str, float] = {}  # key → until when
@@ -92,7 +92,7 @@ class Wants:
 
     # ── the stream ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def connect(self, post: Callable[[tuple[str, ...]], None]) -> None:
+    def connect(self, post: Callable[[tuple[str, ...]], object]) -> None:
         """A stream has begun: what is still open is asked again."""
         self._post = post
         self._unsent.clear()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import CONNECT, Relayed, Request
+from sidewinder_sidecar.upstream.shortage import is_ours
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
@@ -115,12 +116,12 @@ class Flow(Relayed):
             if (full := limits.admit()) is not None:
                 return full
             self.permit = limits
-        if endpoint.probing or (full := limits.full(endpoint, members)) is None:
+        if endpoint.probing or (full := limits.full(endpoint, members, fresh=True)) is None:
             return None
         if self.to is not None:
             return full
         other = target.pick_other((*self.failed, endpoint), now, None, self.peer)
-        if other is None or other is endpoint or other in self.failed or limits.full(other, members) is not None:
+        if other is None or other is endpoint or other in self.failed or limits.full(other, members, fresh=True):
             return full
         self.endpoint = other
         self.opened = now if other.observers else 0.0
@@ -205,7 +206,7 @@ class Flow(Relayed):
 
     def on_failure(self, failure: Failure) -> None:
         self.attempt = None
-        self._settle(0, failure.error)
+        self._settle(0, "caller_gone" if is_ours(failure) else failure.error)
         if failure.stage == CONNECT and not self.connected and self._try_other():
             return
         detail = failure.detail or TABLE[failure.error].meaning

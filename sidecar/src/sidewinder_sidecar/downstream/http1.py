@@ -40,7 +40,7 @@ UNREAD: Final = 65536  # bytes of pipelined requests after which reading stops: 
 class Connection(Detour):
     """One caller's connection."""
 
-    __slots__ = ("blank", "chunks", "client", "known", "left", "seen")
+    __slots__ = ("blank", "chunks", "client", "judged", "known", "left", "seen")
 
     def __init__(self, listener: Listener, client: str = "", peer: Peer | None = None) -> None:
         super().__init__(listener)
@@ -48,6 +48,7 @@ class Connection(Detour):
         self.known = peer  # who it is, where that was found out before
         self.seen = Seen()
         self.blank = False  # an empty line came before the head
+        self.judged = 0  # bytes of an unfinished head in which nothing is wrong
         self.left = 0  # bytes of a body of known length
         self.chunks: Chunked | None = None
 
@@ -102,9 +103,10 @@ class Connection(Detour):
                 break
             if data[at] == 13 and data.startswith(b"\r\n", at) and not self.blank:
                 self.blank = True  # one empty line before a request is forgiven (RFC 9112 section 2.2)
+                self.judged = 0
                 at += 2
                 continue
-            end = data.find(END, at) + 4
+            end = data.find(END, at + self.judged - 3 if self.judged > 3 else at) + 4
             if end == 3:
                 self._on_unfinished(data[at:])
                 at = len(data)
@@ -127,6 +129,7 @@ class Connection(Detour):
         self.leaving = not self.keep
         self.head_since = 0.0
         self.blank = False
+        self.judged = 0
         self.request = request
         self.answering = False
         if request.upgrade == b"connect":
@@ -144,7 +147,7 @@ class Connection(Detour):
         else:
             self.chunks, self.left = None, request.length
         self.moved = now = self.wheel.clock()
-        self.wake(now + self.limits.stall_seconds)
+        self.wake(min(now + self.limits.stall_seconds, self.ages_at))
         serving.begin(request, False)
 
     def _refuse(self, error: str, detail: str) -> None:
@@ -157,13 +160,14 @@ class Connection(Detour):
         serving.refuse(error, detail, None)
 
     def _on_unfinished(self, seen: bytes) -> None:
-        if found := request_head.fault(seen, self.limits):
+        if found := request_head.fault(seen, self.limits, self.judged):
             self._refuse(*found)
             return
         self.unread = seen
+        self.judged = len(seen)
         if not self.head_since:
             self.head_since = now = self.wheel.clock()
-            self.wake(now + self.limits.head_seconds)
+            self.wake(min(now + self.limits.head_seconds, self.ages_at))
 
     def _on_first_body(self, data: bytes) -> bytes:
         """What came with the head; nothing lets the exchange send what it has, before it waits."""

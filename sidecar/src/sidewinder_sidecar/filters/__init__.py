@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sidewinder_sidecar.filters import cors, direct_response, fault, headers, mirror, redirect, rewrite, size_limits
+from sidewinder_sidecar.filters import headers
 from sidewinder_sidecar.filters.site import Site
 from sidewinder_sidecar.messages import Call, Reply, Response, Wait
 from sidewinder_sidecar.snapshot.filters import (
@@ -40,24 +40,41 @@ ORDER: tuple[str, ...] = (
 )
 
 
+# A filter's module is imported when a rule first has that filter: most proxies never have most of them.
+
+
 def request_filter(spec: FilterSpec, prefix: bytes, site: Site) -> Callable[[Call], Reply | Wait | None] | None:
     """What a filter does to a request; None if nothing. Raises ValueError for what cannot be done."""
     match spec:
         case RequestHeaders():
             return headers.request(spec)
         case Redirect():
+            from sidewinder_sidecar.filters import redirect
+
             return redirect.build(spec, prefix)
         case Rewrite():
+            from sidewinder_sidecar.filters import rewrite
+
             return rewrite.build(spec, prefix)
         case DirectResponse():
+            from sidewinder_sidecar.filters import direct_response
+
             return direct_response.build(spec)
         case Cors():
+            from sidewinder_sidecar.filters import cors
+
             return cors.build(spec.spec).apply
         case Mirror():
+            from sidewinder_sidecar.filters import mirror
+
             return mirror.build(spec, site)
         case Fault():
+            from sidewinder_sidecar.filters import fault
+
             return fault.build(spec, site)
         case SizeLimits():
+            from sidewinder_sidecar.filters import size_limits
+
             return size_limits.build(spec.spec, site.means.count)
         case ResponseHeaders():
             return None
@@ -66,5 +83,7 @@ def request_filter(spec: FilterSpec, prefix: bytes, site: Site) -> Callable[[Cal
 def response_filter(spec: FilterSpec) -> Callable[[Call, Response], None] | None:
     """What a filter does to a response; None if nothing. Raises ValueError for what cannot be done."""
     if isinstance(spec, Cors):
+        from sidewinder_sidecar.filters import cors
+
         return cors.build(spec.spec).answer
     return headers.response(spec) if isinstance(spec, ResponseHeaders) else None

@@ -2,7 +2,7 @@
 
 Made by plan.build for a rule, called once per request of that rule; a delay waits on the wheel. Where the filter says
 `headers: Allow`, a request may ask for a fault of its own, which then takes the place of the shares. It acts once: the
-header goes no further. After `expires` nothing happens any more, by this machine's clock.
+header goes no further. After `expires` nothing happens any more, by this machine's clock: what waits then goes on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 DELAY: Final = b"x-sidewinder-fault-delay"
 ABORT: Final = b"x-sidewinder-fault-abort"
 LONGEST: Final = 30.0  # seconds: longer than callers wait, and half of the stall limit, which would end what is held
-MOST_HELD: Final = 1024  # requests of one rule held at a time, each with what one read brought; more are not delayed
+MOST_HELD: Final = 1024  # requests of one rule held at a time; more are not delayed
+WITH_BODY: Final = 8  # one with a body counts for so many: what one read brought of it is kept, 32 MiB in all
 NO_FAULT: Final = -1  # where a status could stand
+ALWAYS: Final = -1.0  # where `expires` could stand: it has expired, whatever the clock says later
 
 _DURATION: Final = re.compile(rb"([0-9]{1,5})(ms|s)")
 _STATUS: Final = re.compile(rb"[2-5][0-9]{2}")
@@ -41,7 +43,7 @@ def build(spec: Fault, site: Site) -> Callable[[Call], Reply | Wait | None] | No
 
 
 class Injector:
-    """`held` counts the requests that wait."""
+    """`held` counts the requests that wait, by what they weigh."""
 
     __slots__ = (
         "_abort", "_abort_chance", "_clock", "_count", "_delay_chance", "_expires", "_headers", "_name", "_seconds",
@@ -68,7 +70,7 @@ class Injector:
 
     def apply(self, call: Call) -> Reply | Wait | None:
         """What becomes of this request."""
-        if self._expires and self._clock() >= self._expires:
+        if self._expires and self.has_expired():
             return None
         fields = call.request.fields
         if self._headers and (DELAY in fields.index or ABORT in fields.index):
@@ -76,6 +78,12 @@ class Injector:
         seconds = self._seconds if self._delay_chance is not None and self._delay_chance.drawn() else 0.0
         status = self._abort if self._abort_chance is not None and self._abort_chance.drawn() else NO_FAULT
         return self._inject(call, seconds, status) if seconds or status != NO_FAULT else None
+
+    def has_expired(self) -> bool:
+        """Whether the time is over. It stays over when the clock is put back."""
+        if self._expires and self._clock() >= self._expires:
+            self._expires = ALWAYS
+        return self._expires == ALWAYS
 
     def _asked(self, call: Call, fields: Fields) -> Reply | Wait | None:
         """The caller says what it wants. What cannot be read is told: whoever tests would wait for nothing."""
@@ -99,12 +107,16 @@ class Injector:
             reply = Reply(status, "fault", "the request is ended by a fault that is injected here")
         if not seconds:
             return reply
-        if self.held >= MOST_HELD:
+        weight = WITH_BODY if call.request.length != 0 else 1
+        if self.held + weight > MOST_HELD:
             self._count("fault", "Skipped", self._name)
             return reply
         self._count("fault", "Delay", self._name)
-        call.detail = f"fault: delayed by {seconds:g} s"
-        call.waiting_on = Held(self, call, reply, self._wheel, seconds)
+        if self._expires:
+            seconds = min(seconds, self._expires - self._clock())
+        call.detail = f"fault: delayed by {seconds:.3g} s"
+        call.waiting_on = held = Held(self, call, reply, weight)
+        held.wait(self._wheel, seconds)
         return WAIT
 
     def __repr__(self) -> str:
@@ -114,26 +126,35 @@ class Injector:
 class Held:
     """One request that waits; `cancel` is called when its exchange ends before."""
 
-    __slots__ = ("_call", "_injector", "_reply", "_slot")
+    __slots__ = ("_call", "_injector", "_reply", "_slot", "_weight", "_what")
 
-    def __init__(self, injector: Injector, call: Call, reply: Reply | None, wheel: Wheel, seconds: float) -> None:
+    def __init__(self, injector: Injector, call: Call, reply: Reply | None, weight: int) -> None:
         self._injector = injector
         self._call = call
+        self._what = call.detail
         self._reply = reply
-        self._slot: Slot = wheel.at(wheel.clock() + seconds, self)
-        injector.held += 1
+        self._weight = weight
+        self._slot: Slot = set()
+
+    def wait(self, wheel: Wheel, seconds: float) -> None:
+        """From now on."""
+        self._slot = wheel.at(wheel.clock() + seconds, self)
+        self._injector.held += self._weight
 
     def on_time(self, now: float) -> None:
         """The wheel: it has waited enough."""
-        self._injector.held -= 1
-        if self._reply is not None:
-            self._reply.detail += f"; {self._call.detail}"
-        self._call.resume(self._reply)
+        self._injector.held -= self._weight
+        reply = None if self._injector.has_expired() else self._reply
+        if reply is not None:
+            reply.detail += f"; {self._what}"
+        self._call.resume(reply)
 
     def cancel(self) -> None:
-        """Nobody waits any more."""
-        self._injector.held -= 1
+        """Nobody waits any more. Whoever reads that its time was over wants to know who took it."""
+        self._injector.held -= self._weight
         self._slot.discard(self)
+        if self._call.detail != self._what:
+            self._call.detail += f"; {self._what}"
 
     def __repr__(self) -> str:
         return f"<Held {self._call.request!r}>"

@@ -12,15 +12,15 @@ from http import HTTPStatus
 from typing import Final
 
 from sidewinder_sidecar.fields import Fields, Row
-from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE
+from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE, allowing
 from sidewinder_sidecar.messages import Request, Response
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _LINES: Final = {status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode()) for status in HTTPStatus}
-_VISIBLE: Final = bytes(range(0x21, 0x7F))
-_TEXT: Final = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_VISIBLE: Final = allowing(bytes(range(0x21, 0x7F)))
+_TEXT: Final = allowing(bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)]))
 # Written here or for one hop only: in a field that somebody added they are left out.
 _OURS: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 _EXPECTS_BODY: Final = frozenset((b"POST", b"PUT", b"PATCH"))  # RFC 9110 section 8.6: say 0 where there could be a body
@@ -38,7 +38,7 @@ def request_head(request: Request) -> bytes:
     """The whole head, as HTTP/1.1. Raises Unsendable."""
     fields = request.fields
     method, target, length = request.method, request.target, request.length
-    if target is not request.received and (not target or target.translate(None, _VISIBLE)):
+    if target is not request.received and (not target or target.translate(_VISIBLE) != target):
         raise Unsendable("the target has a space, control or non-ASCII byte")
     index = fields.index
     told = b"content-length" in index and _tells(fields, length)
@@ -148,7 +148,7 @@ def _status_line(response: Response) -> bytes:
     line = _LINES.get(response.status)
     reason = response.reason
     if line is None or (reason and not line.endswith(reason)):
-        if not 100 <= response.status <= 999 or reason.translate(None, _TEXT):
+        if not 100 <= response.status <= 999 or reason.translate(_TEXT) != reason:
             raise Unsendable("the status line has a control byte or no status")
         return b"HTTP/1.1 %d %b" % (response.status, reason)
     return line
@@ -208,7 +208,8 @@ def _write(rows: list[Row], parts: list[bytes]) -> None:
             parts.append(value)
             parts.append(b"\r\n")
             values.append(value)
-    if b"".join(values).translate(None, _TEXT):
+    text = b"".join(values)
+    if text.translate(_TEXT) != text:
         raise Unsendable("a field has a control byte")
 
 

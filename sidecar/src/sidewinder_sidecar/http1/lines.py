@@ -78,8 +78,9 @@ splitter: Final = _Splitter()
 class Seen:
     """A connection's last head and what it meant: the next is most often the same, byte for byte.
 
-    It belongs to one connection, so that nobody can find out by the clock what somebody else has sent. The same again,
-    to be edited anew, is `Fields(rows, source, index.copy())`.
+    A caller's belongs to one connection, so that nobody can find out by the clock what somebody else has sent; answers'
+    may be known to several (`response_head.recall`). The same again, to be edited anew, is
+    `Fields(rows, source, index.copy())`.
     """
 
     __slots__ = ("block", "ending", "index", "keep", "length", "rows", "source", "status", "text")
@@ -107,9 +108,32 @@ class Seen:
         self.text = text
 
 
-def bad_byte(seen: bytes) -> int:
-    """Where the first byte is that no head may hold; the length if there is none."""
-    found = _BAD_BYTE.search(seen)
+def allowing(allowed: bytes) -> bytes:
+    """A table under which bytes that hold only these are translated to themselves, and no others are.
+
+    `text.translate(table) != text` takes 130 ns for 150 bytes; `translate(None, allowed)` makes its table each time,
+    which takes 250 ns.
+    """
+    other = allowed[0]
+    return bytes(byte if byte in allowed else other for byte in range(256))
+
+
+_CLEAN: Final = allowing(bytes((9, 10, 13, *range(32, 127), *range(128, 256))))
+
+
+def bad_byte(seen: bytes, judged: int = 0) -> int:
+    """Where the first byte is that no head may hold; the length if there is none. So many bytes were judged before.
+
+    Whether there is one is asked first, in passes at the speed of memory: the pattern takes 130 ns a byte, and what is
+    there of a head that comes in pieces is judged with each of them.
+    """
+    if judged and seen[judged - 1] == 13:  # a CR at the end was not
+        judged -= 1
+    news = seen[judged:] if judged else seen
+    ends = news.count(b"\r\n")
+    if news.count(b"\n") == ends == news.count(b"\r") - news.endswith(b"\r") and news.translate(_CLEAN) == news:
+        return len(seen)
+    found = _BAD_BYTE.search(seen, judged)
     return found.start() if found else len(seen)
 
 

@@ -23,6 +23,7 @@ from sidewinder_sidecar.http1.lines import (
     SMALL,
     SPECIAL,
     Seen,
+    allowing,
     bad_byte,
     content_length,
     options,
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 _VERSION: Final = re.compile(rb"HTTP/\d\.\d")
 _KNOWN: Final = frozenset((b"GET", b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"CONNECT"))
 _METHOD: Final = re.compile(rb"[A-Z][A-Z_-]{0,23}")
-_IN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)  # no fragment: that never travels
+_IN_TARGET: Final = allowing(
+    bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)
+)  # no fragment: that never travels
 _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
 _PORT: Final = re.compile(rb":[0-9]+\Z")
 _UPGRADE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?")
@@ -47,12 +50,13 @@ _authorities: Final[dict[bytes, bytes]] = {}  # as sent → lower case, for thos
 _AUTHORITIES: Final = 1024
 
 
-def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:
+def fault(seen: bytes, limits: Limits, judged: int = 0) -> tuple[str, str] | None:
     """What already rules the beginning of a request's head out: (key of errors.TABLE, detail).
 
-    The first offence by position wins, so that every split of the same bytes is answered the same.
+    The first offence by position wins, so that every split of the same bytes is answered the same. `judged` as in
+    `bad_byte`.
     """
-    bad = bad_byte(seen)
+    bad = bad_byte(seen, judged)
     line = seen.find(b"\r\n")
     if (line if line >= 0 else len(seen)) > limits.request_line and bad >= limits.request_line:
         return "uri_too_long", f"the request line is longer than {limits.request_line} bytes"
@@ -75,7 +79,7 @@ def parse(head: bytes, limits: Limits, seen: Seen) -> tuple[Request, bool]:
     minor = 1 if version == b"HTTP/1.1" else 0 if version == b"HTTP/1.0" else -1
     if minor < 0:
         raise _unspoken(head, limits, version)
-    if target.translate(None, _IN_TARGET) or not target:
+    if target.translate(_IN_TARGET) != target or not target:
         raise _refused(head, limits, "the target has a fragment, or a byte that is not visible ASCII")
     block = head[end:-2]
     origin = target[0] == 47 and method != b"CONNECT"  # 47: a slash

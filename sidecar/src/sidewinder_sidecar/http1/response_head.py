@@ -35,14 +35,30 @@ if TYPE_CHECKING:
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
 _lines: Final[dict[bytes, tuple[int, bool, bytes]]] = {}  # status lines that passed; emptied when full
 _LINES: Final = 256
+_recent: Final[dict[bytes, Seen]] = {}  # small heads that some connection has brought; emptied when full
+_RECENT: Final = 64  # 100 KB at most
 
 
-def fault(seen: bytes, limits: Limits) -> tuple[str, str] | None:
-    """What already rules the beginning of a head out; the first offence by position wins."""
-    bad = bad_byte(seen)
+def fault(seen: bytes, limits: Limits, judged: int = 0) -> tuple[str, str] | None:
+    """What already rules the beginning of a head out; the first offence by position wins. `judged` as in `bad_byte`."""
+    bad = bad_byte(seen, judged)
     if len(seen) > limits.header_bytes and bad >= limits.header_bytes:
         return "response_headers_too_large", f"more than {limits.header_bytes} bytes of header fields"
     return ("upstream_protocol", f"byte {seen[bad]:#04x} at {bad} of the head") if bad < len(seen) else None
+
+
+def recall(head: bytes, seen: Seen) -> Seen:
+    """What some connection knows of this head, where it is not what this one knows (`seen`): it is the same for a
+    second, until its Date moves on, and of a thousand connections each is asked too seldom to learn that. Callers share
+    connections anyway, so that nobody can find out more by the clock."""
+    if len(head) > SMALL:
+        return seen
+    found = _recent.get(head)
+    if found is None:
+        if len(_recent) >= _RECENT:
+            _recent.clear()
+        _recent[head] = found = Seen()
+    return found
 
 
 def parse(head: bytes, method: bytes, limits: Limits, seen: Seen) -> tuple[Response, bool, int]:

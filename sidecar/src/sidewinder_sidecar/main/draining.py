@@ -4,7 +4,10 @@
    on, every answer says `Connection: close`, and the proxy is not ready.
 2. Meanwhile `GET /drain` holds back the end of the application: the kubelet asks there before it ends a container. It
    is answered once the operator says that nobody sends anything new (`retired`), at once where nobody ever knew of
-   this pod, at the latest after `retire_seconds`. Asking changes nothing: a stranger may do it.
+   this pod, at the latest after `retire_seconds`; and then once the requests that the application answers just now have
+   ended, `drain_seconds` after the question at the latest: most applications drop them when they are told to end.
+   WebSockets and tunnels, which may last for ever, get half of that; relayed connections, which rest in pools, nothing.
+   Asking changes nothing: a stranger may do it.
 3. SIGTERM, which comes when every application container has ended: accept no more, finish what runs, and end; what does
    not end within `drain_seconds` is ended.
 4. The last word to the operator (`report`): how long it took, and what it waited for.
@@ -32,6 +35,10 @@ log = logging.getLogger("sidewinder.drain")
 
 MOST_WAITING = 32  # who ask at a time when they may end; a pod has fewer containers
 LOOK_SECONDS = 0.02  # how often a drain looks whether it is over
+HUSH_SECONDS = 2.0  # in which nobody comes who is not of the mesh: then those who are asked know better, too
+STRANGERS_SECONDS = 10.0  # that they are waited for; some ask for ever
+RECENT_SECONDS = 60.0  # after which who came is no caller any more
+ANSWERING_SECONDS = 0.1  # how often who holds an application back looks whether it still answers somebody
 
 # Why whoever waited may end: everybody who knew the pod knows better, nobody ever knew it, or waiting has an end.
 Outcome: TypeAlias = Literal["retired", "unknown", "late", "leaving"]
@@ -49,7 +56,8 @@ class Drain:
         self._listeners = listeners
         self._limits = limits
         self._pod = pod
-        self._over = asyncio.Event()  # nobody needs to be held back any more
+        self._over = asyncio.Event()  # nobody sends anything new any more
+        self._told = False  # to stop: nobody needs to be held back any more
         self._resources: Mapping[str, Resource] = {}
         self.followed = False  # somebody tells the configuration, and so may tell that it has retired
         self.known = False  # to others, as an endpoint: now or some time ago
@@ -106,21 +114,67 @@ class Drain:
 
     async def may_end(self) -> Outcome:
         """Wait until an application may end. Raises Crowded."""
-        if self._over.is_set():
-            return "retired"
-        if not self.followed or not (self.known or self._began is not None):
+        if not (self._over.is_set() or (self.followed and (self.known or self._began is not None))):
             return "unknown"
         if self.waiting >= MOST_WAITING:
             raise Crowded
         self.waiting += 1
         try:
+            asked = time.monotonic()
+            outcome = await self._retirement()
+            if outcome == "retired":
+                await self._hush(asked)
+            await self._answered(asked)
+            return outcome
+        finally:
+            self.waiting -= 1
+
+    async def _retirement(self) -> Outcome:
+        """Nobody sends anything new."""
+        try:
             await asyncio.wait_for(self._over.wait(), self._limits.retire_seconds)
         except TimeoutError:
             log.warning("not retired within %g s: somebody may still send requests here", self._limits.retire_seconds)
             return "late"
-        finally:
-            self.waiting -= 1
         return "retired" if self.retired_seconds else "leaving"
+
+    async def _hush(self, asked: float) -> None:
+        """Nor does anybody of whom no operator hears: ingresses, nodes and their like learn it a little later. Where
+        some have come of late, it takes a while in which none does."""
+        clock, callers = self._proxy.clock, self._proxy.callers
+        last, now = callers.stranger(), clock()
+        if not last or now - last > RECENT_SECONDS:
+            return
+        end = min(now + STRANGERS_SECONDS, now + self._limits.retire_seconds - (time.monotonic() - asked))
+        while not self._told and now < end and (self.seconds < HUSH_SECONDS or now - callers.stranger() < HUSH_SECONDS):
+            await asyncio.sleep(ANSWERING_SECONDS)
+            now = clock()
+        log.info("waited for callers that are not of the mesh until %.1f s after the drain began", self.seconds)
+
+    async def _answered(self, asked: float) -> None:
+        """The application answers nobody any more, or may do so no longer. Whoever does not leave may end any time."""
+        limit = self._limits.drain_seconds
+        while self._began is not None and not self._told:
+            gone = time.monotonic() - asked
+            requests, upgraded = self._answering()
+            if not (requests and gone < limit) and not (upgraded and gone < limit / 2):
+                if requests or upgraded:
+                    log.warning(
+                        "%d requests and %d upgraded connections still run, %.1f s after the application was to end",
+                        requests, upgraded, gone,
+                    )  # fmt: skip
+                return
+            await asyncio.sleep(ANSWERING_SECONDS)
+
+    def _answering(self) -> tuple[int, int]:
+        """What came in for the application and runs: requests; WebSockets and tunnels."""
+        listeners = self._proxy.plan.listeners
+        running = [
+            bool(one.request.upgrade)
+            for one in self._proxy.running
+            if isinstance(one, Call) and ((listener := listeners.get(one.listener)) is None or listener.inbound)
+        ]
+        return running.count(False), running.count(True)
 
     # ── the process ends ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,6 +182,7 @@ class Drain:
         """Accept no more, finish what runs; what does not end in time, or before `hurry`, is ended."""
         proxy, limit = self._proxy, self._limits.drain_seconds
         self._count()
+        self._told = True
         self.begin("told to stop")
         began = time.monotonic()
         self._over.set()

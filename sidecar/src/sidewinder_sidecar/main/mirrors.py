@@ -5,31 +5,41 @@ Asked by `pages`; `filters/mirror/tally` keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from sidewinder_sidecar.filters.mirror import tally
-
 if TYPE_CHECKING:
-    from sidewinder_sidecar.filters.mirror.tally import Tally
+    from sidewinder_sidecar.filters.mirror.tally import Place, Tally
     from sidewinder_sidecar.main.process import Process
     from sidewinder_sidecar.telemetry.metrics import Sample
 
 
+def _every(process: Process) -> Iterable[tuple[Place, Tally]]:
+    """Where no rule mirrors, nothing of what mirrors is loaded."""
+    means = process.proxy.fleet.means
+    if "mirror" not in means.memory:
+        return ()
+    from sidewinder_sidecar.filters.mirror import tally
+
+    return tally.every(means)
+
+
 def told(process: Process) -> dict[str, object]:
     """The page."""
+    from sidewinder_sidecar.filters.mirror.tally import RESULTS
+
     return {
         "mirrors": [
             {
                 "route": route,
                 "rule": rule,
                 "backend": backend,
-                "copies": {name: one.results[name] for name in tally.RESULTS if name in one.results},
+                "copies": {name: one.results[name] for name in RESULTS if name in one.results},
                 "compared": {"same": one.same, "different": one.unlike, "unsettled": one.unsettled},
                 "differences": one.differing,
                 "samples": list(one.samples),
             }
-            for (route, rule, backend), one in tally.every(process.proxy.fleet.means)
+            for (route, rule, backend), one in _every(process)
         ]
     }
 
@@ -40,7 +50,7 @@ def gauges(process: Process) -> None:
 
     def rows(kind: str, read: Callable[[Tally], dict[str, int]]) -> Callable[[], Iterator[Sample]]:
         def samples() -> Iterator[Sample]:
-            for (route, rule, backend), one in tally.every(process.proxy.fleet.means):
+            for (route, rule, backend), one in _every(process):
                 place = {"route": route, "rule": rule, "backend": backend}
                 for name, count in read(one).items():
                     yield place | {kind: name}, count

@@ -171,6 +171,7 @@ class Process:
             raise Unable(f"SIDEWINDER_SNAPSHOT={self.settings.snapshot!r}: {fault}") from None
         self.configuration.state = held.state
         self.source = f"file {self.settings.snapshot}"
+        self._check(held)
 
     async def _configure_by_discovery(self) -> None:
         held, epoch = Held(), 0
@@ -261,6 +262,10 @@ class Process:
         self.configuration.state = held.state
         self.source = source
         self.drain.follow(held.resources)
+        self._check(held)
+
+    def _check(self, held: Held) -> None:
+        """Whom this proxy looks after."""
         checks = held.resources.get("checks/self")
         self.checks.follow(checks if isinstance(checks, ChecksSpec) else None)
 

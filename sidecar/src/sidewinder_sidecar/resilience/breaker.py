@@ -20,6 +20,9 @@ OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 
 BUCKETS: Final = 10  # the window moves in tenths, as a retry budget's does
+PATIENCE: Final = (
+    5.0  # seconds at least that a probe is waited for, else as long as the endpoint was ejected; then doubled
+)
 SAME: Final = 1e-6  # seconds: what is left of a time after it was added to and taken from; no two tries are so near
 
 WELL: Final = 0
@@ -44,6 +47,7 @@ class Member(Protocol):
 
     address: tuple[str, int]
     ejected: bool
+    healthy: bool
     probing: bool
     ready: bool
     wheel: Wheel
@@ -121,8 +125,8 @@ class Breaker(Generic[M]):
     """`since` and `until` are monotonic seconds; `times` it has opened in a row, for so long as it is remembered."""
 
     __slots__ = (
-        "_circuit", "_outliers", "_slot", "closed_at", "consecutive", "lasted", "member", "probe_at", "since", "state",
-        "times", "until", "why", "window",
+        "_circuit", "_outliers", "_patience", "_slot", "closed_at", "consecutive", "lasted", "member", "probes",
+        "since", "state", "times", "until", "why", "window",
     )  # fmt: skip
 
     def __init__(self, member: M, outliers: Ejects[M], now: float) -> None:
@@ -134,7 +138,8 @@ class Breaker(Generic[M]):
         self.consecutive = 0
         self.window: Window | None = None
         self.times = 0
-        self.lasted = self.since = self.until = self.closed_at = self.probe_at = 0.0
+        self.lasted = self.since = self.until = self.closed_at = self._patience = 0.0
+        self.probes: tuple[float, ...] = ()  # when those began that run
         self.why = ""
         self.renew(outliers.rules.spec.rate, now)
 
@@ -148,12 +153,17 @@ class Breaker(Generic[M]):
         if self.state == CLOSED:
             if verdict != UNKNOWN:
                 self._count(verdict, status, error, now)
-        elif self.member.probing and abs(now - seconds - self.probe_at) < SAME:
-            self.member.probing = False
-            if verdict == UNKNOWN:
-                self._outliers.offer(self, now)
-            else:
+        elif self.probes and (others := self._without(now - seconds)) != self.probes:
+            self.probes = others
+            self.member.probing = others != ()
+            if verdict != UNKNOWN:
                 self._outliers.probed(self, verdict == WELL, error or str(status), now)
+            elif not others:
+                self._outliers.offer(self, now)
+
+    def _without(self, began: float) -> tuple[float, ...]:
+        """The probes that run, but for the one that began then."""
+        return tuple([at for at in self.probes if abs(began - at) >= SAME])
 
     def _count(self, verdict: int, status: int, error: str, now: float) -> None:
         if (window := self.window) is not None:
@@ -186,22 +196,30 @@ class Breaker(Generic[M]):
         self.times += 1
         self.lasted = seconds
         self._move("open")
+        self.probes = ()
         self.member.ejected = True
         self.member.probing = False
         self.member.judge()
         self._slot = self.member.wheel.at(self.until, self)
 
     def on_time(self, now: float) -> None:
-        """The wheel: one may try."""
+        """The wheel: one may try; or the one that does is not waited for any more."""
         self._slot = None
         if self.state == OPEN:
             self._move("half_open")
+            self._patience = max(self.lasted, PATIENCE)
+            self._outliers.offer(self, now)
+        elif self.probes:
             self._outliers.offer(self, now)
 
     def send(self, now: float) -> None:
-        """The probe begins."""
+        """A probe begins."""
         self.member.probing = True
-        self.probe_at = now
+        self.probes = (*self.probes, now)
+        if self._slot is not None:
+            self._slot.discard(self)
+        self._slot = self.member.wheel.at(now + self._patience, self)
+        self._patience *= 2.0  # an endpoint that never answers gets few
 
     def close(self, now: float) -> None:
         """As if nothing had been, but that it is remembered a while."""
@@ -209,6 +227,7 @@ class Breaker(Generic[M]):
         self.consecutive = 0
         self.renew(self._outliers.rules.spec.rate, now)
         self._move("close")
+        self.probes = ()
         self.member.ejected = self.member.probing = False
         self.member.judge()
 

@@ -21,17 +21,19 @@ M = TypeVar("M", bound=Member)
 C = TypeVar("C", bound=Member)
 
 JITTER: Final = 0.2  # of an open time, taken off by chance: sidecars that saw one failure do not probe together
+GRACE: Final = 1.0  # seconds for which a probe that could be repeated is waited for: it is lost to nobody
 MOST_DOUBLINGS: Final = 32  # 5 s become 680 years: the maximum has cut it off long before, and nothing overflows
 
 
 class Outliers(Generic[M]):
     """`reshape` is told when an endpoint's `usable` has changed; `due` are the half-open ones that want a request."""
 
-    __slots__ = ("_population", "_reshape", "breakers", "due", "ejected", "ejections", "rules")
+    __slots__ = ("_away", "_population", "_reshape", "breakers", "due", "ejected", "ejections", "rules")
 
     def __init__(self, spec: BreakerSpec, reshape: Callable[[float], None]) -> None:
         self.rules = Rules(spec)
         self._reshape = reshape
+        self._away = 0  # of the population, ejected: who is not ready is away anyway, and takes nobody's place
         self._population = 0
         self.breakers: dict[M, Breaker[M]] = {}
         self.due: deque[Breaker[M]] = deque()
@@ -54,6 +56,7 @@ class Outliers(Generic[M]):
             self.breakers[member] = known
         self._population = sum(member.ready for member in self.breakers)
         self._part(before.values(), now)
+        self._away = sum(one.state != CLOSED and member.ready for member, one in self.breakers.items())
         self._within_bounds(now)
 
     def close(self, now: float) -> None:
@@ -70,33 +73,42 @@ class Outliers(Generic[M]):
 
     def trip(self, breaker: Breaker[M], why: str, now: float) -> None:
         """Too much has failed there: it is ejected, unless too many are."""
-        if self.ejected >= self._allowed():
+        if self._away >= self._allowed() or not breaker.member.ready:
             return
         if now - breaker.closed_at > breaker.lasted:  # closed for longer than it was open: it is forgiven
             breaker.times = 0
         self.ejected += 1
+        self._away += 1
         self._open(breaker, why, now)
         self._reshape(now)
 
     def offer(self, breaker: Breaker[M], now: float) -> None:
         """The next request is its probe."""
-        self.due.append(breaker)
+        if breaker not in self.due:
+            self.due.append(breaker)
 
     def probed(self, breaker: Breaker[M], well: bool, why: str, now: float) -> None:
         """The probe is back."""
+        if breaker in self.due:
+            self.due.remove(breaker)
         if not well:
             self._open(breaker, f"the probe failed: {why}", now)
             return
         self._release(breaker, now)
         self._reshape(now)
 
-    def take(self, now: float) -> M | None:
-        """The endpoint that this request is to probe; None if there is none after all."""
+    def take(self, now: float, repeatable: bool = True) -> M | None:
+        """The endpoint that this request is to probe; None if there is none after all. One that cannot be repeated
+        elsewhere is no probe before it is clear that no other comes."""
         while self.due:
-            breaker = self.due.popleft()
-            if breaker.member.ready:
+            breaker = self.due[0]
+            member = breaker.member
+            if member.ready and member.healthy:
+                if not repeatable and now < breaker.until + GRACE:
+                    return None
+                self.due.popleft()
                 breaker.send(now)
-                return breaker.member
+                return member
             self._release(breaker, now)  # nobody may call it: as it comes back it is called again
         return None
 
@@ -118,6 +130,7 @@ class Outliers(Generic[M]):
         if breaker.state == CLOSED:
             return
         self.ejected -= 1
+        self._away -= breaker.member.ready
         if breaker in self.due:
             self.due.remove(breaker)
         breaker.close(now)
@@ -127,9 +140,9 @@ class Outliers(Generic[M]):
 
     def _within_bounds(self, now: float) -> None:
         """Fewer endpoints or another maximum: whoever would be let in first comes in at once."""
-        over = self.ejected - self._allowed()
+        over = self._away - self._allowed()
         if over > 0:
-            opened = [breaker for breaker in self.breakers.values() if breaker.state != CLOSED]
+            opened = [one for one in self.breakers.values() if one.state != CLOSED and one.member.ready]
             for breaker in sorted(opened, key=_until)[:over]:
                 self._release(breaker, now)
 

@@ -11,7 +11,7 @@ from random import random
 from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.errors import TABLE
-from sidewinder_sidecar.messages import ANSWERING, UNSENT
+from sidewinder_sidecar.messages import ANSWERING, CONNECT, UNSENT
 from sidewinder_sidecar.snapshot.routes import IDEMPOTENT, RetrySpec
 
 if TYPE_CHECKING:
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 KEY: Final = b"idempotency-key"
 ATTEMPT: Final = b"x-sidewinder-attempt"  # which try this is, from the second on
-MOST_ATTEMPTS: Final = 99  # more is no number that a proxy of ours writes
+MOST_ATTEMPTS: Final = 99  # a proxy of ours writes no larger number, and believes none
 RETRY_AFTER: Final = b"retry-after"
 RATE_LIMIT: Final = b"ratelimit"  # draft-ietf-httpapi-ratelimit-headers: `"default";r=0;t=30`
 RATE_LIMIT_RESET: Final = b"ratelimit-reset"  # the same draft until its seventh version: `30`
 LONGEST_PAUSE: Final = 10.0  # seconds that a caller is kept waiting for a retry; past it, it is told to wait itself
+# no connection was made, not even a handshake begun: nobody was asked anything
+UNASKED: Final = frozenset(("dns_error", "connect_refused", "connect_failed", "connect_timeout"))
 STALE: Final = 2  # a second stale connection in a row happens when an upstream restarts, a third is a failure
 
-_DIGITS: Final = re.compile(rb"[0-9]{1,9}")
-# one item of RateLimit, of a quota that is used up: its parameters `r=0` and `t=<seconds>`
-_EXHAUSTED: Final = re.compile(rb"(?=[^,]*;\s*r=0(?![0-9]))[^,]*?;\s*t=([0-9]{1,9})")
+LONGEST_DATE: Final = 64  # bytes; RFC 9110's longest has 33
+
+# RFC 9110 knows whole seconds; some upstreams write parts of them, and mean it
+_SECONDS: Final = re.compile(rb"[0-9]+(?:\.[0-9]+)?")
 
 
 class Policy:
@@ -68,6 +71,11 @@ def is_stale(failure: Failure, stale: int) -> bool:
     return failure.stage == UNSENT and stale < STALE
 
 
+def is_unasked(failure: Failure) -> bool:
+    """Was there no connection at all? Another endpoint then gets what this one should have had, and nobody more."""
+    return failure.stage == CONNECT and failure.error in UNASKED
+
+
 def came(fields: Fields, believed: bool) -> int:
     """Which try a request is of those in front of us, 0 if a first one. Only another proxy of the mesh is believed, or
     our own application, which passes on what it was told: from anybody else the field is taken away."""
@@ -87,28 +95,41 @@ def asked(response: Response, wall: float) -> float:
     fields = response.fields
     seconds = _after(fields.get(RETRY_AFTER) or b"", fields.get(b"date") or b"", wall)
     if response.status == 429:
-        reset = (fields.get(RATE_LIMIT_RESET) or b"").strip()
-        seconds = max(seconds, float(reset) if _DIGITS.fullmatch(reset) else 0.0)
+        seconds = max(seconds, _seconds((fields.get(RATE_LIMIT_RESET) or b"").strip()))
         for limit in fields.all(RATE_LIMIT):
-            for exhausted in _EXHAUSTED.finditer(limit):
-                seconds = max(seconds, float(exhausted[1]))
+            seconds = max(seconds, *map(_exhausted, limit.split(b",")))
     return seconds
 
 
 def _after(value: bytes, date: bytes, wall: float) -> float:
     """RFC 9110 section 10.2.3: seconds or a date; what cannot be read asks for nothing."""
     value = value.strip()
-    if not value or _DIGITS.fullmatch(value):
-        return float(value or 0)
+    if not value or _SECONDS.fullmatch(value):
+        return _seconds(value)
     until = _date(value)
     return 0.0 if until is None else max(0.0, until - (_date(date) or wall))
 
 
+def _seconds(value: bytes) -> float:
+    """However many; of what cannot be read none."""
+    return float(value) if _SECONDS.fullmatch(value) else 0.0
+
+
+def _exhausted(quota: bytes) -> float:
+    """One item of RateLimit: its `t`, where nothing remains of it. Split and not matched: who answers writes 64 KB."""
+    parameters = dict(part.strip().partition(b"=")[::2] for part in quota.split(b";")[1:])
+    return _seconds(parameters.get(b"t", b"")) if parameters.get(b"r") == b"0" else 0.0
+
+
 def _date(value: bytes) -> float | None:
+    if not value or len(value) > LONGEST_DATE:
+        return None
+    from datetime import UTC
     from email.utils import parsedate_to_datetime  # 3 ms, and few upstreams write dates
 
     try:
-        return parsedate_to_datetime(value.decode("latin-1")).timestamp() if value else None
+        date = parsedate_to_datetime(value.decode("latin-1"))
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()  # asctime's form has no zone
     except (ValueError, OverflowError):
         return None
 

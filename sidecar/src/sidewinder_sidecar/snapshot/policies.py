@@ -68,7 +68,8 @@ class AdaptiveConcurrencySpec(
     `priority_header`, in lower case, names the header whose `low` is refused first and `high` last; "": all are alike.
     """
 
-    policy: str  # "<namespace>/<name>" of the ApiPolicy, for log and metrics; its state is kept under it
+    policy: str  # "<namespace>/<name>" of the ApiPolicy, for log and metrics; its state is kept under it and the target
+    target: str = ""  # of the policy's: each finds a limit of its own
     target_latency: float  # seconds
     priority_header: str = ""
     least: int = 3  # Envoy's min_concurrency: what is never refused, whatever is measured

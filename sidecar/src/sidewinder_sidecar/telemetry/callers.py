@@ -48,6 +48,10 @@ class Callers:
         row.connections += 1
         row.last = now
 
+    def stranger(self) -> float:
+        """When somebody came last who proved nothing; 0.0: nobody has."""
+        return next((row.last for (*_, proved), row in reversed(self.rows.items()) if not proved), 0.0)
+
     def told(self, now: float, wall: float) -> list[dict[str, object]]:
         """For the admin page. `wall`: seconds since 1970, now."""
         return [

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from sidewinder_sidecar.resilience.budget import Budget
 from sidewinder_sidecar.resilience.concurrency import Concurrency
 from sidewinder_sidecar.resilience.outlier import Outliers, calm
+from sidewinder_sidecar.resilience.retry import KEY
+from sidewinder_sidecar.snapshot.routes import IDEMPOTENT
 from sidewinder_sidecar.upstream.balance import balancer, prepare
 from sidewinder_sidecar.upstream.balance.keys import key_maker
 from sidewinder_sidecar.upstream.balance.peak_ewma import measure
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[str, str, int]  # (pod uid or address, address, port): a reused IP inherits nothing
 MIN_HEALTHY: Final = 30  # percent, where no breaker says another number: as its section's default
+REPEATABLE: Final = frozenset(method.encode() for method in IDEMPOTENT)
 NOBODY: Final[tuple[Endpoint, ...]] = ()
 
 
@@ -111,7 +114,7 @@ class Backend:
                 if endpoint not in self._seen:
                     endpoint.begin_slow_start(now)
         self._seen = frozenset(usable) if self._slow else frozenset()
-        self._balancer = balancer(self.sources[0], usable, self._members, self.zone, self.table)
+        self._balancer = balancer(self.sources[0], usable, self._members, self.zone, self.table, self._balancer)
         self._only = usable[0] if len(usable) == 1 else None
         self.watched = self.limits is not None or any(endpoint.observers for endpoint in self._members)
 
@@ -135,7 +138,8 @@ class Backend:
         if now >= budget.edge:
             budget.advance(now)
         budget.current += 1
-        if self.outliers is not None and self.outliers.due and (probed := self.outliers.take(now)) is not None:
+        outliers = self.outliers
+        if outliers is not None and outliers.due and (probed := outliers.take(now, _is_repeatable(call))) is not None:
             return probed
         if self._only is not None:
             return self._only
@@ -177,6 +181,11 @@ class Backend:
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} {len(self.endpoints)} endpoints {self.budget!r}>"
+
+
+def _is_repeatable(call: Call | None) -> bool:
+    """Could the request be sent again elsewhere? Of a connection that is relayed nothing has been sent yet."""
+    return call is None or call.request.method in REPEATABLE or KEY in call.request.fields.index
 
 
 def within(spec: BackendSpec, labels: Mapping[str, str]) -> bool:

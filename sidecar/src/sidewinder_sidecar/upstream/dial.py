@@ -55,9 +55,25 @@ class Dial:
         self.task.cancel()
 
     async def _run(self) -> None:
+        host, port = self.endpoint.address
+        lookup = self.endpoint.lookup
+        if lookup is None:
+            await self._connect(host, port)
+            return
+        addresses = await lookup.addresses(self.endpoint.wheel.clock())
+        for left, address in enumerate(addresses, 1 - len(addresses)):
+            try:
+                await self._connect(address, port)
+            except BaseException as error:  # or it took too long, and we are cancelled
+                lookup.avoid(address)
+                if left == 0 or not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
+                    raise
+            else:
+                return
+
+    async def _connect(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
         endpoint = self.endpoint
-        host, port = endpoint.address
         if not endpoint.secure:
             await loop.create_connection(self._made, host, port)
             return

@@ -5,9 +5,10 @@ verdicts on. What most of an endpoint's probers say comes back to everybody as `
 touches what the data path picks. Times come from the wheel.
 
 1. A check goes the way that requests go: to the sidecar there over TLS with both certificates, over a connection that
-   is kept, as this proxy's own identity.
+   is kept, as this proxy's own identity. To an application without one it comes in the clear and leaves nothing
+   behind: there are some that serve one connection at a time.
 2. What a policy refuses, or a limit, says nothing of the application (`NOTHING`); neither does a check that cannot be
-   made because this proxy has no certificate.
+   made because this proxy has no certificate, no file or no port to spare: it would call everybody unwell.
 3. A verdict needs as many answers in a row as the thresholds say. Until the first one nothing is told, and after one
    that says nothing, nothing is known any more.
 """
@@ -18,9 +19,12 @@ from collections.abc import Callable
 from random import uniform
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.messages import Request
 from sidewinder_sidecar.snapshot.checks import MOST_CHECKS, key
+from sidewinder_sidecar.upstream.shortage import is_ours
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
@@ -37,6 +41,9 @@ JITTER: Final = 0.1  # of an interval, either way: three probers of an endpoint 
 # A sidecar takes every connection: it waits 50 ms for a silent caller, and then calls the application. Who is still
 # connected after this is listened to.
 KEPT_SECONDS: Final = 0.25
+# The longest rest of a kept connection, below the 75 s after which the sidecar there closes it. The 4 s of other
+# connections are less than most intervals, and each check would cost both sides a handshake, as much as ten checks.
+REST_SECONDS: Final = 60.0
 _STALE: Final = "reset_before_request"  # a kept connection that the other side closed just then
 _OURS: Final = b"sidewinder;"  # how Proxy-Status begins where one of our proxies has answered
 _REFUSALS: Final = (b"error=http_request_denied", b"error=connection_limit_reached")
@@ -47,7 +54,7 @@ FAILED: Final = "failed"
 NOTHING: Final = "nothing"
 RESULTS: Final = (PASSED, FAILED, NOTHING)
 
-Post: TypeAlias = Callable[[dict[str, bool | None]], None]
+Post: TypeAlias = Callable[[dict[str, bool | None]], bool]  # whether it was sent
 MakeEndpoint: TypeAlias = Callable[["EndpointSpec", float], "Endpoint"]
 
 
@@ -93,6 +100,7 @@ class Check:
         self.spec = spec
         self.source = source
         self.endpoint = endpoint
+        endpoint.limits = replace(endpoint.limits, upstream_idle_seconds=REST_SECONDS)
         self.streak = Streak()
         self.why = ""  # of the last answer that was none, for a person
         self._checks = checks
@@ -157,7 +165,7 @@ class Check:
         """100 or 103: nothing to us."""
 
     def on_response(self, response: Response, body: bytes | None) -> None:
-        """The head, which says it all; a body is read so that the connection is good for the next check."""
+        """The head, which says it all: no redirect is followed. A body is read, so that the connection can be kept."""
         result = self._judge(response)
         if body is not None:
             self._attempt = None
@@ -210,7 +218,7 @@ class Check:
             self._retried = True
             self._slot.discard(self)
             return self._ask(self._checks.wheel.clock())
-        self._settle(FAILED, failure.detail or failure.error)
+        self._settle(NOTHING if is_ours(failure) else FAILED, failure.detail or failure.error)
 
     def on_writable(self) -> None:
         """The whole request went at once."""
@@ -226,6 +234,8 @@ class Check:
         self._slot.discard(self)
         self._stop()
         self._result = ""
+        if not self.endpoint.identity:
+            self.endpoint.spare()
         self.why = why or ("" if result == PASSED else self.why)
         checks, spec = self._checks, self.spec
         due = self._began + spec.interval * checks.spread(1 - JITTER, 1 + JITTER)
@@ -282,16 +292,22 @@ class Checks:
         if self._post is None:
             return
         self._news[name] = verdict
+        self._tell_later()
+
+    def _tell_later(self) -> None:
         if not self._waits:
             self._waits = True
             self.wheel.at(self.wheel.clock() + GATHER_SECONDS, self)
 
     def on_time(self, now: float) -> None:
-        """The wheel: what was gathered is told."""
+        """The wheel: what was gathered is told; again, where whoever hears has not read what came before."""
         self._waits = False
-        news, self._news = self._news, {}
-        if self._post is not None and news:
-            self._post(news)
+        if self._post is None or not self._news:
+            return
+        if self._post(self._news):
+            self._news = {}
+        else:
+            self._tell_later()
 
     # the stream
 
@@ -299,8 +315,9 @@ class Checks:
         """A stream has begun: whoever hears knows nothing of this proxy's verdicts yet."""
         self._post = post
         self._news = {}
-        if known := self.verdicts():
-            post(known)
+        if (known := self.verdicts()) and not post(known):
+            self._news.update(known)
+            self._tell_later()
 
     def disconnect(self) -> None:
         """It has ended. Checks go on: the next one is told what they come to."""

@@ -144,19 +144,22 @@ class Connection(Sender):
             attempt.receiver.on_data(data)
 
     def _on_head(self, data: bytes, attempt: Attempt) -> None:
-        if self.unread:
+        judged = len(self.unread)
+        if judged:
             data = self.unread + data
             self.unread = b""
         while True:
-            end = data.find(END) + 4
+            end = data.find(END, judged - 3 if judged > 3 else 0) + 4
             if end == 3:
-                if found := response_head.fault(data, self.limits):
+                if found := response_head.fault(data, self.limits, judged):
                     self._fail(*found)
                 else:
                     self.unread = data
                 return
             block, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
             try:
+                if block != self.seen.block:
+                    self.seen = response_head.recall(block, self.seen)
                 answer, keep, ending = response_head.parse(block, attempt.request.method, self.limits, self.seen)
             except UpstreamError as fault:
                 self._fail(fault.error, fault.detail)
@@ -165,7 +168,7 @@ class Connection(Sender):
                 break
             if not self._on_informational(answer, block, rest, attempt) or not rest:
                 return
-            data = rest
+            data, judged = rest, 0
         if not self.used:  # the first answer tells, not every one
             self._look_at_keep_alive(block)
         self.keep = keep

@@ -28,11 +28,20 @@ def between(one, other, redaction=None):
     ("one", "other"),
     [
         pytest.param(answer(body=b"abcdef"), answer(body=b"abcdef", parts=3), id="pieces"),
-        pytest.param(answer(200, (b"Date", b"1"), (b"Age", b"2")), answer(200, (b"x-request-id", b"3")), id="ignored"),
+        pytest.param(
+            answer(200, (b"Date", b"1"), (b"Age", b"2"), (b"X-Response-Time", b"7ms")),
+            answer(200, (b"x-request-id", b"3")),
+            id="ignored",
+        ),
         pytest.param(
             answer(200, (b"A", b"1"), (b"B", b"2")), answer(200, (b"b", b"2"), (b"a", b"1")), id="order, case"
         ),
         pytest.param(answer(200, (b"content-length", b"0")), answer(), id="framing"),
+        pytest.param(
+            answer(200, (b"set-cookie", b"sid=1; Path=/")),
+            answer(200, (b"set-cookie", b"sid=2; Path=/")),
+            id="a session",
+        ),
         pytest.param(answer(), answer(body=b""), id="nothing"),
     ],
 )
@@ -46,6 +55,12 @@ def test_what_is_the_same(one, other):
         pytest.param(answer(200), answer(201), {"status"}, id="status"),
         pytest.param(answer(200, (b"a", b"1")), answer(200, (b"a", b"2")), {"headers"}, id="value"),
         pytest.param(answer(200, (b"a", b"1")), answer(), {"headers"}, id="missing"),
+        pytest.param(
+            answer(200, (b"set-cookie", b"sid=1")),
+            answer(200, (b"set-cookie", b"id=1")),
+            {"headers"},
+            id="other cookies",
+        ),
         pytest.param(
             answer(200, (b"a", b"1"), (b"a", b"2")), answer(200, (b"a", b"2"), (b"a", b"1")), {"headers"}, id="repeated"
         ),

@@ -95,6 +95,31 @@ def test_a_long_answer_is_not_read_to_its_end():
     scene.check()
 
 
+def test_answers_that_bring_much_at_once_are_read_in_turns():
+    scene = scene_of(compare=True)
+    piece, copies = bytes(131_072), []
+    for _ in range(40):
+        _, original, copy = sent(scene)
+        original.answer(200, b"")
+        copies.append(copy)
+    for copy in copies:
+        copy.answer(200)
+        copy.data(piece)
+    held = [copy for copy in copies if copy.paused]
+    assert 0 < len(held) < len(copies)
+    copies[0].end()
+    held[0].fail(ANSWERING, "reset")
+    scene.clock.advance(1.0)
+    assert not any(copy.paused for copy in held[1:])
+    for copy in copies[1:]:
+        if not copy.over:
+            copy.end()
+    assert counted(scene).results == {"answered": 39, "failed": 1}
+    scene.clock.advance(shadow.LIMIT)
+    assert len(scene.wheel) == 0
+    scene.check()
+
+
 def test_nobody_there_is_counted():
     scene = scene_of(shadows=0)
     scene.ask()
@@ -171,6 +196,7 @@ def test_what_differs_is_counted_and_told():
     assert counted(scene).differing == {"status": 1, "headers": 1, "body": 1}
     [sample] = counted(scene).samples
     assert (sample["method"], sample["path"]) == ("GET", "/reviews/1")
+    assert sample["request_id"] == scene.records[0].request_id.decode() == copy.fields[b"x-request-id"].decode() != ""
     assert "secret" not in repr(sample)
     assert "hello" not in repr(sample)
     assert sample["status"] == {"original": 200, "mirror": 404}

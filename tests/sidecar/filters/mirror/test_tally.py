@@ -34,8 +34,8 @@ def test_so_many_places_and_the_latest():
 def test_samples_are_the_latest_and_bounded():
     made = tally.Tally(lambda: 12.34567)
     for number in range(100):
-        made.compared({"status": {"original": 200, "mirror": number}}, b"GET", b"/" + b"p" * 1000)
-    made.compared({}, b"GET", b"/")
+        made.compared({"status": {"original": 200, "mirror": number}}, b"GET", b"/" + b"p" * 1000, b"id-1")
+    made.compared({}, b"GET", b"/", b"")
     made.uncompared()
     assert (made.same, made.unlike, made.unsettled, made.differing) == (1, 100, 1, {"status": 100})
     assert len(made.samples) == tally.MOST_SAMPLES
@@ -45,5 +45,5 @@ def test_samples_are_the_latest_and_bounded():
 
 def test_a_path_that_is_no_text_is_shown_all_the_same():
     made = tally.Tally(lambda: 0.0)
-    made.compared({"body": {"original": 1, "mirror": 2}}, b"G\xffT", b"/\xff")
+    made.compared({"body": {"original": 1, "mirror": 2}}, b"G\xffT", b"/\xff", b"")
     assert made.samples[0]["path"] == "/\\xff"

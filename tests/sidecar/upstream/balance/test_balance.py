@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sidewinder_sidecar.snapshot.upstreams import (
@@ -83,6 +85,33 @@ def test_a_long_table_is_built_in_many_steps(balancing):
     assert whole(prepare(balancing, made, [1] * 300, None))[1] > 300
 
 
+@pytest.mark.parametrize("zones", ["aaaaaaaaaa", "aaaaabbbbb"], ids=["one level", "two"])
+def test_a_turn_goes_on_over_changes_of_who_is_usable(zones):
+    """Built anew before every request, as where some endpoint flaps: each is still as often asked as the next."""
+    made = endpoints(*[1] * 10)
+    for one, zone in zip(made, zones, strict=True):
+        one.zone = zone
+    usable = made[2:]  # three fifths of the first zone, where there are two: 84 % go there
+    of, counts = None, dict.fromkeys(usable, 0)
+    for _ in range(400):
+        of = balancer(spec(RoundRobin(), locality=LocalitySpec()), usable, made, "a", None, of)
+        counts[of.pick()] += 1
+    for zone in set(zones):
+        level = [counts[one] for one in usable if one.zone == zone]
+        assert max(level) - min(level) <= 1
+
+
+def test_a_turn_goes_on_at_the_same_part_of_the_circle():
+    """One leaves and comes back before every request: nobody is asked twice in a row, as by chance a tenth would be."""
+    made = endpoints(*[1] * 10)
+    of, picks = None, []
+    for number in range(1000):
+        of = balancer(spec(RoundRobin()), made if number % 2 else made[:9], made, "", None, of)
+        picks.append(of.pick())
+    assert sum(one is other for one, other in itertools.pairwise(picks)) < 20
+    assert set(picks) == set(made)
+
+
 def test_locality_is_a_balancer_for_each_level():
     made = endpoints(1, 1)
     made[0].zone, made[1].zone = "a", "b"
@@ -90,3 +119,22 @@ def test_locality_is_a_balancer_for_each_level():
     assert {of.pick() for _ in range(50)} == {made[1]}
     both = balancer(spec(LeastRequest(), locality=LocalitySpec()), made, made, "c", None)
     assert {both.pick() for _ in range(50)} == set(made)
+
+
+@pytest.mark.parametrize("balancing", HASHES, ids=repr)
+def test_locality_is_levels_of_one_table(balancing):
+    """Which stands whatever zone the proxy is in: the same key goes to the same endpoint from all of a zone."""
+    made = endpoints(*[1] * 6)
+    for one, zone in zip(made, "aaabbb", strict=True):
+        one.zone = zone
+    known = table(balancing, made)
+    keys = [hashed(b"%d" % number) for number in range(300)]
+    asked = spec(balancing, locality=LocalitySpec())
+    near = [balancer(asked, made, made, "a", known).pick((), key) for key in keys]
+    assert set(near) == set(made[:3])
+    spilt = [balancer(asked, made[2:], made, "a", known).pick((), key) for key in keys]
+    assert sum(one is made[2] for one in spilt) / 300 == pytest.approx(1.4 / 3, abs=0.1)
+    assert set(spilt) == set(made[2:])
+    far = [balancer(asked, made[3:], made, "a", known).pick((), key) for key in keys]
+    assert set(far) == set(made[3:])
+    assert [balancer(asked, made, made, "a", known).pick((), key) for key in keys] == near

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sidewinder_sidecar.snapshot.upstreams import Maglev, RingHash
 from sidewinder_sidecar.upstream.balance import prepare
-from sidewinder_sidecar.upstream.balance.hashed import KEY_BITS, Bound, hashed, name_of, typecode
+from sidewinder_sidecar.upstream.balance.hashed import KEY_BITS, Bound, drawn, hashed, name_of, typecode
 from sidewinder_sidecar.upstream.balance.maglev import MaglevBalancer
+from sidewinder_sidecar.upstream.balance.slow_start import luck
 from tests.support.memory import endpoints
 
 
@@ -95,16 +96,90 @@ def test_the_load_is_bounded(ring, factor):
 def test_the_bound_follows_the_weights():
     made = endpoints(3, 1)
     bound = Bound(125, made)
-    bound.begin(made)
     made[0].active, made[1].active = 9, 3
     bound.count()
     assert [bound.admits(one) for one in made] == [True, True]  # 13 of 13 × 1.25: 12.2 and 4.1
     made[0].active, made[1].active = 12, 4
-    bound.begin(made)
+    bound = Bound(125, made)
     assert [bound.admits(one) for one in made] == [True, True]
     made[1].active = 8
-    bound.begin(made)
+    bound = Bound(125, made)
     assert [bound.admits(one) for one in made] == [True, False]
+
+
+KEYS = [hashed(b"user-%d" % number) for number in range(4000)]
+
+
+def picked(balancer):
+    return [balancer.pick((), key) for key in KEYS]
+
+
+@pytest.mark.parametrize("ring", [True, False], ids=["ring", "maglev"])
+def test_levels_get_their_shares_and_only_the_keys_between_move(ring):
+    """Envoy's own way with priorities: a key's level is a draw of its own, so that a share that shrinks sheds keys."""
+    made = endpoints(*[1] * 12)
+    near, far = made[:4], made[4:]
+    balancer = table(made, 0, ring)
+    balancer.admit(made, [(near, 1.0)])
+    before = picked(balancer)
+    assert set(before) == set(near)
+    for one, count in Counter(before).items():  # as even as the algorithm is, though two thirds were stepped over
+        assert count / len(KEYS) == pytest.approx(0.25, rel=0.35), one
+    for share in (0.9, 0.7, 0.2):
+        balancer.admit(made, [(near, share), (far, 1 - share)])
+        after = picked(balancer)
+        assert sum(one in near for one in after) / len(KEYS) == pytest.approx(share, abs=0.03)
+        assert all(new is old or (old in near and new in far) for old, new in zip(before, after, strict=True))
+        before = after
+    balancer.admit(made, [(near, 1.0)])
+    assert set(picked(balancer)) == set(near)
+
+
+@pytest.mark.parametrize("ring", [True, False], ids=["ring", "maglev"])
+def test_within_a_level_only_the_keys_of_who_is_down_move(ring):
+    made = endpoints(*[1] * 12)
+    balancer = table(made, 0, ring)
+    balancer.admit(made, [(made[:6], 1.0)])
+    before = picked(balancer)
+    balancer.admit(made[1:], [(made[1:6], 1.0)])
+    after = picked(balancer)
+    assert {old for old, new in zip(before, after, strict=True) if new is not old} == {made[0]}
+    assert set(after) == set(made[1:6])
+
+
+def test_a_retry_leaves_its_level_only_when_all_of_it_has_failed():
+    made = endpoints(1, 1, 1, 1)
+    balancer = table(made)
+    balancer.admit(made, [(made[:2], 1.0)])
+    assert {balancer.pick(made[:1], key) for key in KEYS[:50]} == {made[1]}
+    assert {balancer.pick(made[:2], key) for key in KEYS[:50]} <= set(made[2:])
+    assert balancer.pick(made, KEYS[0]) in made
+
+
+def test_each_level_has_a_bound_of_its_own():
+    """The mean over everybody would call a zone full that has all of the load, as it should."""
+    made = endpoints(*[1] * 10)
+    balancer = table(made, 125)
+    balancer.admit(made, [(made[:2], 1.0)])
+    for number in range(200):
+        balancer.pick((), hashed(b"hot")).active += 1
+        assert max(one.active for one in made) <= ceil(1.25 * (number + 1) / 2) + 1
+    assert all(not one.active for one in made[2:])
+
+
+def test_a_small_zone_far_from_a_key_is_found_all_the_same():
+    made = endpoints(*[1] * 400)
+    balancer = straight(made, range(400))
+    balancer.admit(made, [(made[398:], 1.0)])
+    assert {balancer.pick((), key) for key in range(140)} == set(made[398:])
+    assert balancer.pick([made[399]], 0) is made[398]
+
+
+def test_a_level_is_drawn_evenly_and_apart_from_slow_start():
+    """Two draws of one key that went together would give a new endpoint the wrong part of a level's keys."""
+    cells = Counter((int(drawn(key) * 4), int(luck(key) * 4)) for key in KEYS)
+    mean = len(KEYS) / 16
+    assert sum((cells[one, other] - mean) ** 2 / mean for one in range(4) for other in range(4)) < 37.7  # 15 degrees
 
 
 TWENTY = endpoints(*[1] * 20)

@@ -66,3 +66,10 @@ def test_ten_thousand_endpoints_are_two_bytes_a_place():
 )
 def test_primes(size, prime):
     assert is_prime(size) is prime
+
+
+def test_one_heavy_endpoint_among_light_ones_does_not_hold_the_loop():
+    """Each of its places is a whole turn in which nearly all sit out: 480 000 looks here, at most 2 048 in a step."""
+    made = endpoints(100, *[1] * 3000)
+    steps = sum(1 for _ in prepare(Maglev(table_size=5003), made, [one.weight for one in made]))
+    assert steps > 160 * 3000 / 2048

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 
@@ -75,3 +75,25 @@ def test_what_was_measured_stays_while_the_policy_does():
     assert one.observers == (one.latency,)
     measure(LeastRequest(), made, 0.0)
     assert (one.latency, one.observers) == (None, ())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_who_fails_at_once_does_not_draw_the_requests(count):
+    """It is always idle and its average would fade while it fails: of two endpoints it drew every request."""
+    made = endpoints(*[1] * count)
+    measure(PeakEWMA(), made, 0.0)
+    balancer, running, failed = PeakEwmaBalancer(made), deque(), 0
+    for number in range(4000):
+        now = number / 200
+        while running and running[0][0] <= now:
+            ends, one = running.popleft()
+            one.active -= 1
+            one.settled(200, "", ends, 0.02)
+        one = balancer.pick((), None, now)
+        if one is made[0]:
+            failed += 1
+            one.settled(503, "", now + 0.001, 0.001)
+        else:
+            one.active += 1
+            running.append((now + 0.02, one))
+    assert failed < 200  # the first second's; later one in half a minute

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidewinder_sidecar.fields import Fields
 from sidewinder_sidecar.filters.chance import Chance
-from sidewinder_sidecar.filters.mirror import tally
+from sidewinder_sidecar.filters.mirror import pace, tally
 from sidewinder_sidecar.filters.mirror.shadow import LIMIT, MOST_BODY, Sender, Shadow
 from sidewinder_sidecar.messages import Call, Request
 from sidewinder_sidecar.resilience import deadline
@@ -47,7 +47,8 @@ class Mirroring:
         self._compare = spec.compare
         self._mark = f"{site.route}/{site.rule}".encode()
         self._wheel: Wheel = site.wheel
-        self.sender = Sender(site.opens(spec.backend), tally.of(site.means, site.route, site.rule, spec.backend))
+        kept = tally.of(site.means, site.route, site.rule, spec.backend)
+        self.sender = Sender(site.opens(spec.backend), kept, pace.of(site.means, site.wheel))
 
     def apply(self, call: Call) -> None:
         """Copy the request as it is now, if it is one of them."""

@@ -21,8 +21,9 @@ LONGEST_VALUE: Final = 128  # characters of a value that is told
 
 # Of the moment, of this very exchange, or of the framing (the body is compared itself).
 IGNORED: Final = frozenset({
-    b"age", b"content-length", b"date", b"expires", b"server-timing", b"traceparent", b"tracestate", b"trailer", b"via",
-    b"x-envoy-upstream-service-time", b"x-request-id", b"x-runtime", b"x-sidewinder-unreached",
+    b"age", b"content-length", b"date", b"expires", b"server-timing", b"traceparent", b"traceresponse", b"tracestate",
+    b"trailer", b"via", b"x-amzn-trace-id", b"x-correlation-id", b"x-envoy-upstream-service-time", b"x-process-time",
+    b"x-request-id", b"x-response-time", b"x-runtime", b"x-sidewinder-unreached", b"x-trace-id",
 })  # fmt: skip
 # Values that are the service's own words; of all others (cookies, tokens, locations) the name is enough.
 SHOWN: Final = frozenset({
@@ -49,6 +50,8 @@ class Answer:
         headers = self.headers
         for lower, _, value in response.fields:
             if lower not in IGNORED:
+                if lower == b"set-cookie":  # whose value is a session, another one each time
+                    value = value.partition(b"=")[0]
                 headers[lower] = headers[lower] + b"\n" + value if lower in headers else value
 
     def data(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from sidewinder_sidecar.telemetry import redact
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.fields import Fields
+    from sidewinder_sidecar.filters.mirror.pace import Pace
     from sidewinder_sidecar.filters.mirror.tally import Tally
     from sidewinder_sidecar.filters.site import Open
     from sidewinder_sidecar.messages import Attempt
@@ -32,11 +33,12 @@ OVER: Final = 4
 class Sender:
     """What the copies of one filter share. `in_flight` are collected, on their way, or wait to be compared."""
 
-    __slots__ = ("in_flight", "open", "tally")
+    __slots__ = ("in_flight", "open", "pace", "tally")
 
-    def __init__(self, send: Open, tally: Tally) -> None:
+    def __init__(self, send: Open, tally: Tally, pace: Pace) -> None:
         self.open = send
         self.tally = tally
+        self.pace = pace
         self.in_flight = 0
 
     def __repr__(self) -> str:
@@ -54,7 +56,7 @@ class Shadow:
     def __init__(self, sender: Sender, request: Request, call: Call, wheel: Wheel, compare: bool) -> None:
         self._sender = sender
         self._request = request
-        self._of = call.request.method, call.request.path  # for a sample
+        self._of = call.request.method, call.request.path, call.request_id  # for a sample
         self._redaction = redact.of(call.attributes)
         self._wheel = wheel
         self._own = Answer() if compare else None
@@ -153,6 +155,13 @@ class Shadow:
             self._own.data(data)
         if self._read > MOST_READ:
             self._settle("answered")
+        elif not self._sender.pace.read(len(data), self) and self._attempt is not None:
+            self._attempt.pause()
+
+    def go_on(self) -> None:
+        """It may be read again."""
+        if self._attempt is not None:
+            self._attempt.resume()
 
     def on_end(self, trailers: Fields | None) -> None:
         """The answer is whole."""

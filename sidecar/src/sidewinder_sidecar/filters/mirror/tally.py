@@ -54,8 +54,8 @@ class Tally:
         """There was nothing to compare with."""
         self.unsettled += 1
 
-    def compared(self, differences: dict[str, Any], method: bytes, path: bytes) -> None:
-        """Both answers are there."""
+    def compared(self, differences: dict[str, Any], method: bytes, path: bytes, request_id: bytes) -> None:
+        """Both answers are there. By `request_id` the access logs of both backends have them."""
         if not differences:
             self.same += 1
             return
@@ -67,6 +67,7 @@ class Tally:
                 "time": round(self._clock(), 3),
                 "method": method.decode("latin-1"),
                 "path": path[:LONGEST_PATH].decode("utf-8", "backslashreplace"),
+                "request_id": request_id.decode("latin-1"),
                 **differences,
             }
         )

@@ -51,19 +51,35 @@ BALANCERS: Final[dict[type[Balancing], Maker]] = {
 
 
 def balancer(
-    spec: BackendSpec, usable: Sequence[Endpoint], members: Sequence[Endpoint], zone: str, table: HashedBalancer | None
+    spec: BackendSpec,
+    usable: Sequence[Endpoint],
+    members: Sequence[Endpoint],
+    zone: str,
+    table: HashedBalancer | None,
+    before: Balancer | None = None,
 ) -> Balancer | None:
-    """The balancer that `spec` asks for over those of `members` that are usable; None when nobody is."""
+    """The balancer that `spec` asks for over those of `members` that are usable; None when nobody is. `before` is what
+    it takes the place of: a turn goes on where it was."""
     if not usable:
         return None
     if table is not None:
-        table.admit(usable)
+        table.admit(usable, () if spec.locality is None else levels(spec.locality, usable, members, zone))
         return table
     make = BALANCERS[type(spec.balancing)]
-    if spec.locality is None:
-        return make(usable)
-    parts = levels(spec.locality, usable, members, zone)
-    return ZonedBalancer([(make(some), share) for some, share in parts]) if len(parts) > 1 else make(parts[0][0])
+    parts = [(usable, 1.0)] if spec.locality is None else levels(spec.locality, usable, members, zone)
+    made = ZonedBalancer([(make(some), share) for some, share in parts]) if len(parts) > 1 else make(parts[0][0])
+    follow(made, before)
+    return made
+
+
+def follow(made: Balancer, before: Balancer | None) -> None:
+    """Only a turn is worth keeping here: what is measured and counted hangs on endpoints."""
+    if isinstance(before, ZonedBalancer):
+        if isinstance(made, ZonedBalancer):
+            for new, old in zip(made.levels, before.levels, strict=False):
+                follow(new, old)
+    elif isinstance(made, RoundRobinBalancer) and isinstance(before, RoundRobinBalancer):
+        made.follow(before)
 
 
 def prepare(

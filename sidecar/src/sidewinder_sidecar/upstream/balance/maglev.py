@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.upstream.endpoint import Endpoint
 
 STEP: Final = 64  # endpoints or places at a time
+IDLE_STEP: Final = 2048  # endpoints that sit out, at a time
 
 
 class MaglevBalancer(HashedBalancer):
@@ -69,10 +70,14 @@ def _fill(
     taken = bytearray(size)
     owed = [0] * len(weights)
     left = size
+    idle = 0
     while True:
         for number in order:
             owed[number] += weights[number]
             if owed[number] < heaviest:
+                idle += 1
+                if not idle % IDLE_STEP:  # beside one heavy endpoint thousands of light ones sit out
+                    yield
                 continue
             owed[number] -= heaviest
             place, skip = following[number], skips[number]

@@ -2,7 +2,8 @@
 
 A cycle has as many places as the weights' sum; endpoint i owns `weight` neighbouring ones. The turn steps over them by
 a golden-ratio stride without a common divisor with the sum: every place once a cycle, and (three-distance theorem) the
-places of one endpoint evenly apart. The start is random, or all proxies would begin with the same endpoint.
+places of one endpoint evenly apart. The start is random, or all proxies would begin with the same endpoint; when who is
+usable changes, the turn goes on at the same part of the circle, or every change would be a draw by chance.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from math import gcd
-from random import randrange
+from random import random, randrange
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class RoundRobinBalancer:
         self._sum = self._ends[-1]
         self._stride = stride(self._sum)
         self._place = randrange(self._sum)
+
+    def follow(self, before: RoundRobinBalancer) -> None:
+        """Go on where `before` stands: so far round, however many places there are now. Anywhere within its place, or
+        rounding would favour somebody."""
+        if self._sum == before._sum:
+            self._place = before._place
+        else:
+            self._place = int((before._place + random()) / before._sum * self._sum)
 
     def pick(self, avoid: Collection[Endpoint] = (), key: int | None = None, now: float = 0.0) -> Endpoint:
         """The next one; when it failed already, the nearest neighbour that did not."""

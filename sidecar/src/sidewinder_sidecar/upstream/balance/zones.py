@@ -4,6 +4,8 @@ Levels in order: the proxy's own zone, the zones of `failover` one by one, every
 healthy share times 1.4, of what those before it have left; what nobody can carry is shared out in proportion. That is
 Envoy's formula for priority levels with its overprovisioning factor: down to 71 % healthy a zone keeps all of its own.
 
+A hash knows levels, too, without this balancer: there a key has its level (`hashed`).
+
 Another formula knows how many callers each zone has, and keeps endpoints evenly loaded where callers are not evenly
 spread. It needs everybody's numbers everywhere; this one needs its own.
 """
@@ -28,25 +30,25 @@ NOTHING: Final = 1e-9  # a share that only rounding has left
 class ZonedBalancer:
     """A balancer for each level that has a share."""
 
-    __slots__ = ("_ends", "_levels")
+    __slots__ = ("_ends", "levels")
 
     def __init__(self, parts: Sequence[tuple[Balancer, float]]) -> None:
-        self._levels = [level for level, _ in parts]
+        self.levels = [level for level, _ in parts]
         self._ends = list(accumulate(share for _, share in parts))
 
     def pick(self, avoid: Collection[Endpoint] = (), key: int | None = None, now: float = 0.0) -> Endpoint:
         """Of one level; where all of it failed already, of the next that has another."""
         first = bisect_right(self._ends, random() * self._ends[-1])
-        endpoint = self._levels[first].pick(avoid, key, now)
+        endpoint = self.levels[first].pick(avoid, key, now)
         if avoid and endpoint in avoid:
-            for level in self._levels:
+            for level in self.levels:
                 other = level.pick(avoid, key, now)
                 if other not in avoid:
                     return other
         return endpoint
 
     def __repr__(self) -> str:
-        return f"<Zoned {self._levels!r}>"
+        return f"<Zoned {self.levels!r}>"
 
 
 def levels(
