@@ -63,15 +63,6 @@ class Stuck:
         self.aborted.append(error)
 
 
-class Answered(Stuck, Call):
-    """A request that never ends by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.listener = "inbound"
-        self.request = call().request
-
-
 def test_the_operators_word_begins_the_drain_and_nothing_else_does() -> None:
     async def test() -> None:
         one = made()
@@ -258,10 +249,12 @@ def test_a_stranger_does_not_wait_for_requests_of_a_pod_that_stays() -> None:
 
 def test_a_process_that_ends_holds_nobody_back_for_its_requests() -> None:
     async def test() -> None:
-        one = made(drain_seconds=0.3)
+        one = made()
         one.follow(own(terminating=True))
         one.on_retired()
-        one._proxy.running.add(Answered())
+        answered, running = call(), one._proxy.running
+        running.add(answered)
+        asyncio.get_running_loop().call_later(0.3, running.discard, answered)
         waiting = asyncio.create_task(one.may_end())
         await asyncio.sleep(0)
         await asyncio.gather(one.finish(asyncio.Event()), asyncio.wait_for(waiting, 0.2))
