@@ -40,9 +40,10 @@ check: $(VENV) ## Format, lint, strict types, import layers
 format: $(VENV) ## Rewrite the code in the house's format
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
+# One worker more than there are processors: some tests wait for a second or two.
 .PHONY: test-unit
 test-unit: $(VENV) ## The quick tests: no process, no cluster
-	$(BIN)/pytest -q -n auto -m "not live and not cluster"
+	$(BIN)/pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal -m "not live and not cluster"
 
 # A command on the path may be pyenv's, which only says that it is not chosen: what counts is whether it runs.
 .PHONY: test-pythons
