@@ -58,7 +58,7 @@ class Doubts:
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
         self._post: Callable[[tuple[str, ...]], object] | None = None  # while there is a stream
-        self._held: dict[str, KeysSpec] = {}
+        self._resources: Mapping[str, Resource] = {}  # in force; 40 000 of them are not gone through for a few keys
         self._waiting: dict[str, dict[Doubt, None]] = {}
         self._said: dict[str, float] = {}  # name → when
         self._count = 0
@@ -70,7 +70,7 @@ class Doubts:
     def ask(self, keys: KeysSpec, done: Callable[[KeysSpec | None], None]) -> Doubt | None:
         """`keys` lack a key. None: nobody can be asked now. Else `done` is called once, later, never from inside: with
         other keys than these, or with None when nothing came."""
-        newest = self._held.get(keys.name)
+        newest = self._held(self._resources, keys.name)
         if newest is not None and newest != keys:  # the request began before they came
             doubt = Doubt(self, keys.name, done)
             asyncio.get_running_loop().call_soon(doubt.tell, newest)
@@ -113,15 +113,20 @@ class Doubts:
 
     def on_applied(self, resources: Mapping[str, Resource]) -> None:
         """This is in force now."""
-        before = self._held
-        self._held = {body.name: body for body in resources.values() if isinstance(body, KeysSpec)}
-        for name in self._waiting.keys() & self._held.keys():
-            if before.get(name) != self._held[name]:
+        before, self._resources = self._resources, resources
+        for name in [*self._waiting]:
+            newest = self._held(resources, name)
+            if newest is not None and newest != self._held(before, name):
                 waiting = self._waiting.pop(name)
                 self._count -= len(waiting)
                 self.answered += len(waiting)
-                self._release([*waiting], self._held[name])
-        self._said = {name: when for name, when in self._said.items() if name in self._held}
+                self._release([*waiting], newest)
+        self._said = {name: when for name, when in self._said.items() if self._held(resources, name) is not None}
+
+    @staticmethod
+    def _held(resources: Mapping[str, Resource], name: str) -> KeysSpec | None:
+        body = resources.get(f"keys/{name}")
+        return body if isinstance(body, KeysSpec) else None
 
     def _say(self, name: str, now: float) -> None:
         self._said[name] = now
