@@ -298,12 +298,18 @@ def test_a_stream_that_falls_silent_is_left_and_another_one_begun(operator, plac
     before = len(operator.hellos)
 
     async def run():
-        passing = asyncio.Event()
+        passing, carried = asyncio.Event(), set()
         passing.set()
 
         async def carry(reader, writer):
             there, back = await asyncio.open_connection("127.0.0.1", operator.port)
-            await asyncio.gather(pump(reader, back), pump(there, writer))
+            carried.add(writer)
+            try:
+                await asyncio.gather(pump(reader, back), pump(there, writer))
+            finally:
+                for each in (writer, back):
+                    each.transport.abort()
+                carried.discard(writer)
 
         async def pump(reader, writer):
             while data := await reader.read(65536):
@@ -329,6 +335,9 @@ def test_a_stream_that_falls_silent_is_left_and_another_one_begun(operator, plac
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         relay.close()
+        for writer in carried:  # nothing is left open: closing a loop that has connections may take for ever
+            writer.transport.abort()
+        await eventually(lambda: not carried)
         return waited
 
     assert uvloop.run(asyncio.wait_for(run(), 30)) > 1.0  # four silences of 0.3 s, less what had passed of the first
