@@ -43,17 +43,23 @@ format: $(VENV) ## Rewrite the code in the house's format
 # One worker more than there are processors: some tests wait for a second or two.
 .PHONY: test-unit
 test-unit: $(VENV) ## The quick tests: no process, no cluster
-	$(BIN)/pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal -m "not live and not cluster"
+	$(BIN)/pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal -m "not live and not cluster" \
+	  --hypothesis-profile=$(or $(EXAMPLES),quick)
+
+.PHONY: search
+search: $(VENV) ## Ten times the examples of every property, others each time: for whom has changed a state machine
+	$(BIN)/pytest -q -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal -m hypothesis --hypothesis-profile=search
 
 # A command on the path may be pyenv's, which only says that it is not chosen: what counts is whether it runs.
 .PHONY: test-pythons
-test-pythons: $(VENV) ## The quick tests on every supported Python that is there
+test-pythons: $(VENV) ## The quick tests on every supported Python that is there; on ours with all examples
 	@for version in 3.11 3.12 3.13; do \
 	  python=; for found in python$$version $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | sort -rV); do \
 	    if $$found -c '' 2>/dev/null; then python=$$found; break; fi; done; \
 	  if [ -z "$$python" ]; then echo "NOT RUN: quick tests on Python $$version: install python$$version and run make test again"; continue; fi; \
 	  venv=$(VENV)-$$version; if $(BIN)/python -c "import sys; sys.exit('$$version' != '%d.%d' % sys.version_info[:2])"; then venv=$(VENV); fi; \
-	  $(MAKE) --no-print-directory VENV=$$venv PYTHON=$$python test-unit || exit 1; done
+	  examples=quick; if [ $$venv = $(VENV) ]; then examples=whole; fi; \
+	  $(MAKE) --no-print-directory VENV=$$venv PYTHON=$$python EXAMPLES=$$examples test-unit || exit 1; done
 
 # The form that ships, in an environment of its own, made anew when a source has changed.
 SHIPPED := sidecar/shipped.py sidecar/setup.py sidecar/pyproject.toml sidecar/requirements-build.lock $(shell find sidecar/src -name '*.py')

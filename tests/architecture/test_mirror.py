@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pathlib
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,7 +19,12 @@ LONGEST_FUNCTION = 50
 MODULES = [
     (side, path.relative_to(root), path) for side, root in SOURCES.items() for path in sorted(root.rglob("*.py"))
 ]
-TREES = {path: ast.parse(path.read_text()) for _, _, path in MODULES}
+
+
+@functools.cache
+def trees():
+    """Parsed when the first test asks: every worker of a run imports this module, and one of them needs it."""
+    return {path: ast.parse(path.read_text()) for _, _, path in MODULES}
 
 
 def functions(tree):
@@ -38,7 +44,7 @@ def test_there_are_source_files():
 
 def test_a_source_file_has_its_test_file():
     """But for those with nothing to run: data, names for import."""
-    wanted = {path: expected(side, relative) for side, relative, path in MODULES if functions(TREES[path])}
+    wanted = {path: expected(side, relative) for side, relative, path in MODULES if functions(trees()[path])}
     assert not [
         f"{path.relative_to(ROOT)} wants {found.relative_to(ROOT)}"
         for path, found in wanted.items()
@@ -48,18 +54,18 @@ def test_a_source_file_has_its_test_file():
 
 def test_a_source_file_says_what_it_is():
     """A module opens with what it is, who calls it and whom it calls."""
-    assert not [str(path.relative_to(ROOT)) for path, tree in TREES.items() if not ast.get_docstring(tree)]
+    assert not [str(path.relative_to(ROOT)) for path, tree in trees().items() if not ast.get_docstring(tree)]
 
 
 def test_files_are_short():
-    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in TREES}
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in trees()}
     assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
 
 
 def test_functions_are_short():
     assert not {
         f"{path.relative_to(ROOT)}::{node.name}": node.end_lineno - node.lineno + 1
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in functions(tree)
         if node.end_lineno - node.lineno >= LONGEST_FUNCTION
     }

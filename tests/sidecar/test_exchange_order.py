@@ -6,12 +6,12 @@ also those that a peer should not do at that moment but the vocabulary allows.
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, REFUSED, SENT, UNSENT, WAIT, Reply
 from sidewinder_sidecar.snapshot.routes import RetrySpec, WeightedBackend
+from tests.support.examples import examples, whatever_the_order
 from tests.support.memory import Scene, backend, shop
 from tests.support.memory import rule as rule_of
 
@@ -206,5 +206,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.scene.check()
 
 
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+class TestAnyOrder(AnyOrder.TestCase):
+    settings = examples(150, stateful_step_count=40)
+
+    def runTest(self):
+        whatever_the_order(super().runTest)
+
+    runTest.is_hypothesis_test = True

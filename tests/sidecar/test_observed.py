@@ -6,46 +6,13 @@ import errno
 import os
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT
 from sidewinder_sidecar.observed import UNREACHED
 from sidewinder_sidecar.resilience.breaker import PATIENCE, UNKNOWN, Rules
 from sidewinder_sidecar.resilience.outlier import GRACE
-from sidewinder_sidecar.snapshot.routes import RetrySpec
 from sidewinder_sidecar.snapshot.upstreams import BreakerSpec, ConcurrencySpec, LimitsSpec
-from tests.support import memory
-from tests.support.memory import Scene, backend, shop
-
-RETRY = RetrySpec(attempts=2, codes=(429, 503), conditions=("ConnectFailure", "Reset"), backoff=0.01, max_backoff=0.01)
-
-
-class Ledger:
-    """An observer that writes down."""
-
-    def __init__(self):
-        self.told = []
-
-    def settled(self, status, error, now, seconds):
-        self.told.append((status, error, round(seconds, 3)))
-
-
-def scene_of(addresses=1, retry=None, breaker=None, concurrency=None, **options):
-    if retry is not None:
-        options["retry"] = retry
-    made = backend("v1", addresses, breaker=breaker, concurrency=concurrency)
-    return Scene(*shop(memory.rule("v1", **options), backends=(made,)))
-
-
-def watched(**options):
-    scene, ledger = scene_of(**options), Ledger()
-    for endpoint in scene.made:
-        endpoint.watch(ledger)
-    target = scene.fleet.backends["v1"]
-    target.reshape(scene.clock())
-    return scene, ledger
+from tests.support.watched import RETRY, scene_of, watched
 
 
 def test_nobody_watches_nobody_is_told():
@@ -382,53 +349,3 @@ def test_who_is_full_is_passed_over_until_all_are():
     for attempt in scene.opened:
         attempt.answer(200, b"", whole=True)
     scene.check()
-
-
-class Machine(RuleBasedStateMachine):
-    """Requests end in any way: what was opened is settled once, what was admitted leaves once."""
-
-    def __init__(self):
-        super().__init__()
-        self.scene, self.ledger = watched(
-            addresses=3, retry=RETRY, concurrency=ConcurrencySpec(whole=LimitsSpec(requests=4))
-        )
-        self.callers = []
-
-    def live(self):
-        return [attempt for attempt in self.scene.opened if not attempt.over]
-
-    @rule(asked=st.sampled_from([(), ((b"x-request-deadline", b"500ms"),)]), body=st.booleans())
-    def ask(self, asked, body):
-        self.callers.append(self.scene.ask(b"GET", b"/", *asked, body=b"body" if body else b""))
-
-    @precondition(lambda self: self.live())
-    @rule(number=st.integers(0, 9), status=st.sampled_from([200, 429, 503]), whole=st.booleans())
-    def answer(self, number, status, whole):
-        attempt = self.live()[number % len(self.live())]
-        attempt.answer(status, b"ok", whole=whole)
-
-    @precondition(lambda self: self.live())
-    @rule(number=st.integers(0, 9), error=st.sampled_from([(CONNECT, "connect_refused"), (SENT, "reset")]))
-    def fail(self, number, error):
-        attempt = self.live()[number % len(self.live())]
-        attempt.fail(*error)
-
-    @precondition(lambda self: self.callers)
-    @rule(number=st.integers(0, 9))
-    def leave(self, number):
-        self.callers.pop(number % len(self.callers)).exchange.on_caller_gone("caller_gone")
-
-    @rule(seconds=st.floats(0.01, 1.0))
-    def time_passes(self, seconds):
-        self.scene.clock.advance(seconds)
-
-    @invariant()
-    def counted_once(self):
-        assert len(self.ledger.told) == len(self.scene.opened) - len(self.live())
-        assert self.scene.fleet.backends["v1"].limits.requests == len(self.scene.proxy.running)
-        assert self.scene.faults == []
-        assert self.scene.proxy.bugs == 0
-
-
-TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -252,7 +252,9 @@ class FakeApiServer:
                 queue.put_nowait(self._bookmark(key, {"k8s.io/initial-events-end": "true"}))
         else:
             for version, other, kind, one in self.log:
-                if other == key and version > position:
+                metadata = one["metadata"]
+                wanted = _wants(request, metadata.get("namespace", ""), metadata["name"])
+                if other == key and version > position and wanted:
                     queue.put_nowait({"type": kind, "object": one})
         self._open[queue] = key, request
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,12 +15,20 @@ from tests.support import kubernetes_objects as objects
 from tests.support.apiserver import FakeApiServer
 from tests.support.clock import eventually
 
+# Below those that the kernel gives to whoever asks for any: nobody takes it by chance until it is used.
+_PORTS = itertools.count(12_000 + os.getpid() % 1_000 * 16)
+
 
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            port = next(_PORTS)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Bench:

@@ -3,142 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
-import uvloop
-from aiohttp import web
 
 from sidewinder_operator.compile.project import Encoded, Layer
 from sidewinder_operator.discovery import newcomers, server
-from sidewinder_operator.discovery.acks import Acks
 from sidewinder_operator.discovery.newcomers import Newcomers
-from sidewinder_operator.discovery.server import Discovery
-from sidewinder_operator.discovery.store import Store
-from sidewinder_sidecar import snapshot
-from sidewinder_sidecar.snapshot import encode, stream
-from sidewinder_sidecar.snapshot.proxy import ProxySpec
-from sidewinder_sidecar.snapshot.upstreams import EndpointsSpec
-
-HEAD = b"POST /discovery HTTP/1.1\r\nhost: operator\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-def encoded(name: str, value: object) -> Encoded:
-    raw = json.dumps({"value": value}).encode()
-    return Encoded(name, snapshot.version(raw), raw, None, ())
-
-
-class Wire:
-    """A hand-made client: one connection, chunks both ways."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.has: dict[str, str] = {}
-        self._buffer = b""
-        self._lines: list[bytes] = []
-
-    @classmethod
-    async def open(cls, path: Path, epoch: int = 1, has: dict[str, str] | None = None) -> Wire:
-        wire = cls(*await asyncio.open_unix_connection(str(path)))
-        wire.has = dict(has or {})
-        wire.writer.write(HEAD)
-        wire.say(stream.Greeting(stream.Hello(epoch=epoch, has=wire.has)))
-        head = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), 5)
-        assert head.startswith(b"HTTP/1.1 200"), head
-        return wire
-
-    def say(self, message: stream.ToServer) -> None:
-        self.raw(stream.encode(message))
-
-    def raw(self, data: bytes) -> None:
-        self.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    async def hear(self) -> Any:
-        """The next message; None at the end of the stream."""
-        while not self._lines:
-            try:
-                size = int(await asyncio.wait_for(self.reader.readuntil(b"\r\n"), 5), 16)
-                self._buffer += (await self.reader.readexactly(size + 2))[:-2]
-            except asyncio.IncompleteReadError:
-                return None
-            *self._lines, self._buffer = self._buffer.split(b"\n")
-            if size == 0:
-                return None
-        return stream.to_client(self._lines.pop(0))
-
-    async def apply(self) -> dict[str, str]:
-        """Takes one transaction and acknowledges it."""
-        while not isinstance(message := await self.hear(), stream.Commit):
-            match message:
-                case stream.Begin(_, state):
-                    wanted = state
-                case stream.Set(name, version):
-                    self.has[name] = version
-                case stream.Drop(name):
-                    del self.has[name]
-                case _:
-                    raise AssertionError(f"unexpected {message}")
-        self.say(stream.Ack(message.commit, wanted))
-        return self.has
-
-    async def until(self, kind: type[Any]) -> Any:
-        """The next message of a kind; what comes before it is passed over."""
-        while not isinstance(message := await self.hear(), kind):
-            assert message is not None, "the stream ended"
-        return message
-
-    def close(self) -> None:
-        self.writer.transport.abort()
-
-
-class Site:
-    """A running server with one socket per workload."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.folder = folder
-        self.store = Store()
-        self.acks = Acks(self.store)
-        self.discovery = Discovery(self.store, self.acks, self.name, **options)
-
-    def name(self, request: web.Request) -> str | None:
-        assert request.transport is not None
-        stem = Path(request.transport.get_extra_info("sockname")).stem
-        return None if stem == "stranger" else stem
-
-    def path(self, workload: str) -> Path:
-        return self.folder / f"{workload}.sock"
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        for _ in range(500):
-            if holds():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it never came to hold")
-
-
-@asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="sw-") as folder:  # a socket's path has at most 107 bytes
-        site = Site(Path(folder), **options)
-        runner = site.discovery.runner()
-        await runner.setup()
-        for workload in ("a", "b", "stranger"):
-            await web.UnixSite(runner, str(site.path(workload))).start()
-        try:
-            yield site
-        finally:
-            site.discovery.close()
-            await runner.cleanup()
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    uvloop.run(asyncio.wait_for(test(), 20))
+from sidewinder_sidecar.snapshot import stream
+from tests.support.streams import HEAD, Wire, encoded, run, serving
 
 
 def test_a_client_gets_its_own_picture_and_its_ack_counts() -> None:
@@ -311,6 +185,21 @@ def test_a_silent_client_is_dropped_after_three_missed_pings() -> None:
     run(test)
 
 
+def test_a_last_resort_says_for_itself_that_it_ends() -> None:
+    async def test() -> None:
+        told: list[str] = []
+        async with serving(resigned=told.append) as site:
+            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
+            wire = await Wire.open(site.path("a"))
+            await wire.apply()
+            wire.say(stream.Resigned(5.5))
+            await site.until(lambda: bool(told))
+            assert told == ["a"]
+            wire.close()
+
+    run(test)
+
+
 def test_a_rejection_is_told_once_and_the_rest_gets_through() -> None:
     async def test() -> None:
         told: list[list[str]] = []
@@ -325,24 +214,6 @@ def test_a_rejection_is_told_once_and_the_rest_gets_through() -> None:
             await site.until(lambda: bool(site.acks.having.get("a") and site.acks.having["a"].versions))
             assert [*site.acks.having["a"].versions] == ["route/good"]
             assert told == [["a", "route/bad"]]
-            wire.close()
-
-    run(test)
-
-
-def test_closing_says_goodbye_and_takes_nobody_new() -> None:
-    async def test() -> None:
-        async with serving() as site:
-            wire = await Wire.open(site.path("a"))
-            site.discovery.close("shutdown")
-            message = await wire.hear()
-            assert isinstance(message, stream.Goodbye)
-            assert message.goodbye == "shutdown"
-            assert await wire.hear() is None
-            reader, writer = await asyncio.open_unix_connection(str(site.path("b")))
-            writer.write(HEAD)
-            assert b" 503 " in await reader.readline()
-            writer.transport.abort()
             wire.close()
 
     run(test)
@@ -404,57 +275,6 @@ def test_who_knows_nothing_yet_does_not_say_what_there_is() -> None:
     run(test)
 
 
-def test_streams_are_spread_anew_and_the_client_leaves_when_it_has_another() -> None:
-    async def test() -> None:
-        async with serving(rebalance_seconds=0.1) as site:
-            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
-            first = await Wire.open(site.path("a"))
-            await first.apply()
-            assert (await first.until(stream.Goodbye)).goodbye == "rebalance"
-            site.store.publish({"a": {"route/a": encoded("route/a", 2)}})
-            await first.apply()
-            await site.until(lambda: site.acks.current("a"))
-            first.close()
-            await site.until(lambda: not site.discovery.clients)
-            assert site.acks.current("a"), "it is on its way back: what it has is known for a moment"
-            second = await Wire.open(site.path("a"), epoch=2, has=first.has)
-            await second.apply()
-            await asyncio.sleep(0.05)
-            assert site.acks.having["a"].epoch == 2
-            second.close()
-
-    run(test)
-
-
-def test_who_does_not_come_back_after_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "RETURN_SECONDS", 0.1)
-
-    async def test() -> None:
-        async with serving(rebalance_seconds=0.05) as site:
-            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
-            wire = await Wire.open(site.path("a"))
-            await wire.apply()
-            await wire.until(stream.Goodbye)
-            wire.close()
-            await site.until(lambda: not site.discovery.clients)
-            await site.until(lambda: not site.acks.current("a"))
-
-    run(test)
-
-
-def test_who_stays_although_it_was_told_to_go_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PARTING_SECONDS", 0.1)
-
-    async def test() -> None:
-        async with serving(rebalance_seconds=0.05) as site:
-            wire = await Wire.open(site.path("a"))
-            await wire.until(stream.Goodbye)
-            assert await wire.hear() is None
-            wire.close()
-
-    run(test)
-
-
 def test_so_many_get_their_first_picture_at_a_time_and_the_others_wait_on_their_streams() -> None:
     async def test() -> None:
         async with serving(newcomers=Newcomers(1)) as site:
@@ -510,62 +330,6 @@ def test_a_large_picture_goes_out_in_small_writes() -> None:
     run(test)
 
 
-def leaving(pod: str, terminating: bool, ready: tuple[str, ...]) -> dict[str, Encoded]:
-    """A pod's own resource, and who answers."""
-    proxy = encode(ProxySpec(name=pod, namespace="shop", terminating=terminating))
-    names = encode(EndpointsSpec(name=",".join(ready)))
-    return {
-        "proxy/self": Encoded("proxy/self", snapshot.version(proxy), proxy, None, ()),
-        "endpoints/e": Encoded("endpoints/e", snapshot.version(names), names, None, (), frozenset(ready)),
-    }
-
-
-def test_what_is_sent_is_left_open_until_it_is_answered_and_after_the_stream_too() -> None:
-    async def test() -> None:
-        async with serving() as site:
-            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
-            wire = await Wire.open(site.path("a"), has={"route/a": "of before"})
-            await wire.until(stream.Begin)
-            wanted = site.store.pictures["a"].versions
-            assert site.acks.maybe["a"].versions == ({"route/a": "of before"}, wanted), "it may hold either"
-            wire.close()
-            await site.until(lambda: not site.discovery.clients)
-            assert wanted in site.acks.maybe["a"].versions
-            wire = await Wire.open(site.path("a"), epoch=2)
-            await wire.apply()
-            await site.until(lambda: site.acks.current("a"))
-            assert not site.acks.maybe
-            wire.close()
-
-    run(test)
-
-
-def test_a_leaving_pod_is_told_when_the_last_who_knew_it_knows_better() -> None:
-    async def test() -> None:
-        async with serving() as site:
-            site.store.publish({pod: leaving(pod, False, ("a", "b")) for pod in "ab"})
-            a, b = await Wire.open(site.path("a")), await Wire.open(site.path("b"))
-            await a.apply()
-            await b.apply()
-            site.store.publish({pod: leaving(pod, pod == "b", ("a",)) for pod in "ab"})
-            await b.apply()
-            b.say(stream.Ping(7))
-            assert await b.hear() == stream.Pong(7)
-            await asyncio.sleep(0.2)
-            b.say(stream.Ping(8))
-            assert await b.hear() == stream.Pong(8), "a has not acknowledged yet"
-            await a.apply()
-            assert await b.hear() == stream.Retired(2)
-            b.close()
-            again = await Wire.open(site.path("b"), epoch=2, has=b.has)
-            await again.apply()
-            assert await again.until(stream.Retired) == stream.Retired(1), "told on each stream"
-            a.close()
-            again.close()
-
-    run(test)
-
-
 def test_who_gets_nothing_yet_stands_in_nobodys_way_and_gets_it_when_it_is_there() -> None:
     async def test() -> None:
         async with serving(newcomers=Newcomers(1)) as site:
@@ -576,21 +340,5 @@ def test_who_gets_nothing_yet_stands_in_nobodys_way_and_gets_it_when_it_is_there
             assert [*await second.apply()] == ["route/b"]
             first.close()
             second.close()
-
-    run(test)
-
-
-def test_a_clients_last_word_is_handed_on() -> None:
-    async def test() -> None:
-        told: list[tuple[str, stream.Drained]] = []
-        async with serving(drained=lambda *words: told.append(words)) as site:
-            site.store.publish({"a": {"route/a": encoded("route/a", 1)}})
-            wire = await Wire.open(site.path("a"))
-            await wire.apply()
-            word = stream.Drained(drained=0.5, leaving=2.0, requests=3)
-            wire.say(word)
-            await site.until(lambda: bool(told))
-            assert told == [("a", word)]
-            wire.close()
 
     run(test)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
+from sidewinder_operator.local import changes as module
 from sidewinder_operator.local.changes import EMPTY_LOOKS, changes, look
 
 
@@ -73,23 +77,32 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
-def test_a_file_that_was_emptied_is_believed_later_than_one_that_was_changed(tmp_path: Path) -> None:
+def test_a_file_that_was_emptied_is_believed_later_than_one_that_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("one")
+    looked = 0
 
-    async def looks(content: str) -> float:
-        seen = changes([tmp_path], 0.02)
+    def counted(paths: Iterable[Path]) -> module.Look:
+        nonlocal looked
+        looked += 1
+        return look(paths)
+
+    monkeypatch.setattr(module, "look", counted)
+
+    async def looks(content: str) -> int:
+        seen = changes([tmp_path], 0.005)
         waiting = asyncio.ensure_future(anext(seen))
         await asyncio.sleep(0.03)
-        began = asyncio.get_running_loop().time()
+        before = looked
         file.write_text(content)
         await asyncio.wait_for(waiting, 5)
-        return asyncio.get_running_loop().time() - began
+        return looked - before
 
     async def main() -> None:
-        emptied = await looks("")
-        assert emptied >= EMPTY_LOOKS * 0.02
-        assert await looks("two") < emptied
+        assert await looks("") == 1 + EMPTY_LOOKS
+        assert await looks("two") == 2
 
     asyncio.run(main())
 

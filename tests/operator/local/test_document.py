@@ -105,10 +105,10 @@ def test_what_was_read_before_the_fault_is_kept() -> None:
 def test_a_bomb_is_refused_before_it_goes_off() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(Malformed, match="aliases make too much of this file"):
         composed("\n".join(lines))
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_bomb_of_merges_is_refused_too() -> None:

@@ -6,11 +6,12 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_operator.local.manifest import MOST_TOLD, Manifest, parse
 from sidewinder_operator.problems import Place, Reference
+from tests.support.examples import examples
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: %s}\nspec: {ports: [{port: 80}]}\n"
 
@@ -198,7 +199,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=6), max_size=20), st.sampled_from(["a.yaml", "a.json"]))
 def test_any_bytes_are_read_or_told(pieces: list[bytes], name: str) -> None:
     manifest = parse(name, b"".join(pieces))

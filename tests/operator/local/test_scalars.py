@@ -59,7 +59,7 @@ def test_any_text_means_something(text: str) -> None:
 
 
 def test_an_endless_number_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("9" * 1_000_000, "0x" + "f" * 1_000_000, "1" + "_" * 1_000_000, "1." + "0" * 1_000_000 + "x"):
         assert resolve(text) == text
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1, "5 ms on a machine at rest"

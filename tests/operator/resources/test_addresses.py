@@ -7,12 +7,13 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_operator.resources.addresses import MOST_BYTES, MOST_ENTRIES, MOST_TOLD, Wrong, entries, network
 from sidewinder_sidecar.filters.authorize.addresses import span
 from sidewinder_sidecar.snapshot.stream import LONGEST_LINE
+from tests.support.examples import examples
 
 GOOD = [("10.0.0.0/8", "10.0.0.0/8"), ("192.0.2.7", "192.0.2.7/32"), ("2001:DB8::/32", "2001:db8::/32"),
         ("0.0.0.0/0", "0.0.0.0/0"), ("::/0", "::/0"), ("2001:db8::1", "2001:db8::1/128")]  # fmt: skip
@@ -81,7 +82,7 @@ def test_many_are_read_once_and_in_time() -> None:
     text = "\n".join(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(MOST_ENTRIES))
     before = time.process_time()
     first = entries(text)
-    assert time.process_time() - before < 2.0  # 0.3 s here: compile waits for it
+    assert time.process_time() - before < 4.0  # 0.3 s here: compile waits for it
     assert len(first.cidrs) == MOST_ENTRIES
     assert entries(text) is first
 
@@ -93,7 +94,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(networks, min_size=1, max_size=10))
 def test_the_same_addresses_in_fewer_lines(written: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> None:
     found = [ipaddress.ip_network(each) for each in entries("\n".join(map(str, written))).cidrs]

@@ -6,13 +6,14 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
 from sidewinder_operator.problems import Reference
 from sidewinder_operator.resources import KINDS
 from sidewinder_operator.resources.read import read
+from tests.support.examples import examples
 from tests.support.specimens import Mutation, changed, more, mutations, nodes, plain, specimens, spelled
 
 SPECIMENS = specimens()
@@ -206,7 +207,7 @@ def test_whatever_it_is_reading_never_raises(raw: Any) -> None:
     ) or not reading.refused
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.sampled_from(PLACES), ANYTHING)
 def test_whatever_stands_in_a_field_is_read_or_told(
     place: tuple[dict[str, Any], tuple[str | int, ...]], value: Any

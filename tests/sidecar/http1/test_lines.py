@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 from httptools import HttpParserError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.fields import Fields, fields
 from sidewinder_sidecar.http1 import lines
+from tests.support.examples import examples
 
 
 def split(block: bytes) -> Fields:
@@ -84,7 +85,7 @@ def test_a_table_leaves_what_is_allowed_and_nothing_else(allowed: bytes, text: b
     assert (text.translate(lines.allowing(allowed)) == text) == (not text.translate(None, allowed))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(alphabet="a \t\r\n\x00\x0b\x1f\x7f\xff", max_size=12).map(lambda text: text.encode("latin-1")))
 def test_bad_bytes_are_those_of_the_pattern_however_they_come(seen: bytes) -> None:
     found = re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])", seen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -10,6 +9,7 @@ from sidewinder_sidecar.resilience.breaker import CLOSED, HALF_OPEN, OPEN, PATIE
 from sidewinder_sidecar.resilience.outlier import GRACE, JITTER, Outliers, calm
 from sidewinder_sidecar.snapshot.upstreams import BreakerSpec, EndpointSpec
 from sidewinder_sidecar.wheel import Wheel
+from tests.support.examples import examples
 from tests.support.memory import Clock, Endpoint, endpoints
 
 SPEC = BreakerSpec(consecutive=2, open_seconds=5.0, max_open_seconds=60.0, max_ejected_percent=50)
@@ -309,4 +309,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMachine.settings = examples(60, stateful_step_count=40)

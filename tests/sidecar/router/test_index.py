@@ -35,9 +35,9 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ten_thousand_routes_cost_what_ten_cost(kind):
+def test_two_thousand_routes_cost_what_ten_cost(kind):
     make, target = KINDS[kind]
-    few, many = (router(*[make(n) for n in range(count)]) for count in (10, 10_000))
+    few, many = (router(*[make(n) for n in range(count)]) for count in (10, 2_000))
     request = asked(target, (b"x-tenant", b"5"))
     assert few.match(request).name == many.match(request).name == "5"
     missing = asked(b"/nothing/here", (b"x-tenant", b"none"))

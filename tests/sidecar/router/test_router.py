@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.router import Router, host_of
+from tests.support.examples import examples
 from tests.support.routing import ROUTES, asked, entries, exact, match, prefix, regex, router
 
 
@@ -159,7 +160,7 @@ def test_many_expressions_are_asked_at_once():
     assert made.match(asked(b"/svc321/v3/9")) is None
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.lists(ROUTES, min_size=1, max_size=3), min_size=1, max_size=14), st.data())
 def test_the_index_agrees_with_trying_everything(routes, data):
     made = router(*routes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.fields import fields
@@ -15,6 +15,7 @@ from sidewinder_sidecar.router.stickiness import Cookie, Header, opaque, sticky
 from sidewinder_sidecar.snapshot.routes import CookieStickiness, HeaderStickiness
 from tests.sidecar.router.test_split import shares
 from tests.support.calls import call
+from tests.support.examples import examples
 
 USERS = [b"user-%d" % number for number in range(4000)]
 
@@ -32,7 +33,7 @@ def test_users_are_spread_by_weight(weights):
         assert counts[f"v{number}"] / len(USERS) == pytest.approx(weight / sum(weights), abs=0.03)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=2, max_size=4))
 def test_when_weights_move_only_the_changed_share_moves(pairs):
     before, after = ([pair[side] for pair in pairs] for side in (0, 1))

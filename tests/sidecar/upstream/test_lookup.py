@@ -71,7 +71,7 @@ def test_what_was_found_serves_on_while_dns_is_away(silent: bool) -> None:
             began = loop.time()
             both = await asyncio.gather(one.addresses(late * FRESH), one.addresses(late * FRESH))
             assert both == [("10.0.0.1",)] * 2
-            assert loop.time() - began < PATIENCE + 1.0
+            assert loop.time() - began < PATIENCE + 5.0
         assert resolver.asked == (2 if silent else 3)
         resolver.answers.put_nowait(("10.0.0.2",))
         await asyncio.sleep(0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.filters.authorize.addresses import AT_ONCE, UNKNOWN, V6, Labels, Ranges, number, read, span
+from tests.support.examples import examples
 
 
 def ranges(cidrs: tuple[str, ...]) -> Ranges:
@@ -75,7 +76,7 @@ def around(cidrs: tuple[str, ...]) -> set[ipaddress.IPv4Address | ipaddress.IPv6
     return {each for each in found if getattr(each, "ipv4_mapped", None) is None}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(networks)
 def test_a_list_holds_what_it_holds(cidrs: tuple[str, ...]) -> None:
     found = ranges(cidrs)
@@ -84,7 +85,7 @@ def test_a_list_holds_what_it_holds(cidrs: tuple[str, ...]) -> None:
         assert found.holds(number(str(address))) is expected, address
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(networks, max_size=5))
 def test_many_lists_at_once(lists: list[tuple[str, ...]]) -> None:
     labels = Labels((1 << place, cidrs) for place, cidrs in enumerate(lists))

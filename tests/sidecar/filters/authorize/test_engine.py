@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.filters.authorize.addresses import Ranges, read
@@ -18,6 +18,7 @@ from sidewinder_sidecar.snapshot.authorization import (
 )
 from tests.support import access
 from tests.support.access import Asked, account, section
+from tests.support.examples import examples
 
 
 def ranges(cidrs: tuple[str, ...]) -> Ranges:
@@ -42,7 +43,7 @@ def verdict(made: Engine, asked: Asked) -> access.Found:
     return access.Found(found.allowed, found.decision)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(access.sections, st.lists(access.requests, min_size=1, max_size=8))
 def test_decides_as_a_person_would(sections: tuple[AuthorizationSpec, ...], requests: list[Asked]) -> None:
     engines = {port: engine(*sections, port=port) for port in {asked.port for asked in requests}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.filters import mirror
@@ -11,6 +11,7 @@ from sidewinder_sidecar.filters.mirror import shadow, tally
 from sidewinder_sidecar.filters.mirror.answer import MOST_READ
 from sidewinder_sidecar.messages import ANSWERING, CONNECT, SENT, UNSENT
 from sidewinder_sidecar.snapshot.filters import FieldValue, Mirror, ResponseHeaders
+from tests.support.examples import examples
 from tests.support.memory import Scene, backend, rule, shop
 
 BOTH = (backend("v1"), backend("shadow"))
@@ -268,7 +269,7 @@ def _drive(attempt, event):
         attempt.fail(ANSWERING if begun else SENT, "incomplete" if begun else "reset")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.booleans(), st.booleans(), st.lists(st.sampled_from(EVENTS), max_size=14))
 def test_whatever_comes_in_whatever_order_one_result_and_nothing_left(compare, body, events):
     scene = scene_of(compare)

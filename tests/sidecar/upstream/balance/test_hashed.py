@@ -7,7 +7,7 @@ from collections import Counter
 from math import ceil
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -16,6 +16,7 @@ from sidewinder_sidecar.upstream.balance import prepare
 from sidewinder_sidecar.upstream.balance.hashed import KEY_BITS, Bound, drawn, hashed, name_of, typecode
 from sidewinder_sidecar.upstream.balance.maglev import MaglevBalancer
 from sidewinder_sidecar.upstream.balance.slow_start import luck
+from tests.support.examples import examples
 from tests.support.memory import endpoints
 
 
@@ -187,7 +188,7 @@ TABLES = {True: table(TWENTY, 0, True), False: table(TWENTY, 0, False)}
 
 
 @given(ring=st.booleans(), down=st.sets(st.integers(0, 19), max_size=19))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_only_the_keys_of_who_is_down_move(ring, down):
     made, balancer = TWENTY, TABLES[ring]
     keys = [hashed(b"%d" % number) for number in range(300)]
@@ -236,7 +237,7 @@ class Coming(RuleBasedStateMachine):
 
 
 TestComing = Coming.TestCase
-TestComing.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestComing.settings = examples(15, stateful_step_count=12)
 
 
 def test_keys_are_the_same_everywhere_and_even():

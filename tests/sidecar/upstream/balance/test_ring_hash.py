@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.snapshot.upstreams import RingHash
 from sidewinder_sidecar.upstream.balance.hashed import hashed
 from sidewinder_sidecar.upstream.balance.ring_hash import drawn, points_of, prepare
+from tests.support.examples import examples
 from tests.support.memory import endpoints
 
 KEYS = [hashed(b"user-%d" % number) for number in range(5000)]
@@ -71,7 +72,7 @@ def test_shares_are_the_weights_within_three_deviations(weights):
 
 
 @given(st.integers(9, 15), st.integers(0, 14))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_who_is_added_takes_its_share_and_no_other_key_moves(count, place):
     made = endpoints(*[1] * count)
     new = made[place % count]
