@@ -1,4 +1,4 @@
-"""When an exchange is looked at: its age, beside what `test_rescue` and `test_exchange` say of deadlines and stalls."""
+"""When an exchange is looked at: its age. `test_rescue` and `test_exchange_time` have deadlines and stalls."""
 
 from __future__ import annotations
 

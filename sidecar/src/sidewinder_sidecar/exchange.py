@@ -277,6 +277,8 @@ class Exchange(Rescue):
         assert share is not None
         if body is not None:
             self.attempt = None
+        if response.status == 504 and (over := self._overdue()):
+            return self._give_up(over)
         if self.opened and self._answered(response, body is not None):
             return
         if response.status >= 500 and self._has_retried_unreached(response):

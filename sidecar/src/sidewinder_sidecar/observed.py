@@ -51,9 +51,6 @@ class Observed(Timeouts):
     target: Backend | None
     way: Route | None
 
-    def _fail(self, error: str, detail: str = "") -> None:
-        raise NotImplementedError
-
     def _is_inbound(self) -> bool:
         raise NotImplementedError
 
@@ -148,8 +145,6 @@ class Observed(Timeouts):
         error = self.error
         if error == "caller_gone" and self.first_byte:
             error = ""  # an answer had begun
-        elif error == "deadline" and not self._is_ours():
-            error = "caller_gone"  # whoever calls with too little time must not have endpoints ejected
         elif self._is_the_callers(error):
             error = "caller_gone"
         elif error and self.attempt is None:  # the try never began, which only matters where it was a probe
@@ -164,10 +159,12 @@ class Observed(Timeouts):
         return "caller_gone" if is_ours(failure) or self._is_the_callers(failure.error) else failure.error
 
     def _is_the_callers(self, error: str) -> bool:
-        """Has time run out, here or at the endpoint, over a caller that sends its body slowly, or takes the answer
-        slowly? Neither must have endpoints ejected."""
+        """Has time run out, here or at the endpoint, over a caller that gave little of it, or sends or reads slowly? No
+        such caller must have endpoints ejected."""
         if error == "incomplete":
             return self.held
+        if error == "deadline" and not self._is_ours():
+            return True
         return error in TIMES and (self.held or not (self.request_ended or self.clogged))
 
     def _is_ours(self) -> bool:

@@ -82,9 +82,6 @@ class Rescue(Observed):
     def _open(self, endpoint: Endpoint, now: float) -> bool:
         raise NotImplementedError
 
-    def _fail(self, error: str, detail: str = "") -> None:
-        raise NotImplementedError
-
     def _reply(self, reply: Reply) -> None:
         raise NotImplementedError
 
@@ -104,6 +101,8 @@ class Rescue(Observed):
         if self.discarding is not None:
             self.discarding = None
             return
+        if failure.error == "incomplete" and (over := self._overdue()):
+            failure = Failure(failure.stage, over)
         attempt, self.attempt = self.attempt, None
         lost = self._settle(0, self._blamed(failure))
         route = self.way

@@ -7,15 +7,18 @@ of all these times.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sidewinder_sidecar.messages import ANSWERING, SENT, Call, Failure
+from sidewinder_sidecar.resilience.deadline import SHORTEST
 
 if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Attempt
     from sidewinder_sidecar.proxy import Proxy
     from sidewinder_sidecar.tunnel import Tunnel
     from sidewinder_sidecar.wheel import Slot
+
+EARLY: Final = 2 * SHORTEST  # seconds: an endpoint is told its time rounded down, and begins nothing in the last of it
 
 
 class Timeouts(Call):
@@ -79,14 +82,25 @@ class Timeouts(Call):
             self._fail("deadline", f"{now - self.started:.3f} s are over")
         elif now >= self.retry_at:
             self._next_try(now)
-        elif now >= self.try_ends and (attempt := self.attempt) is not None:
-            self.attempt = None
-            attempt.cancel("try_timeout")
-            self.on_failure(Failure(ANSWERING if self.status else SENT, "try_timeout"))
+        elif now >= self.try_ends and self.attempt is not None:
+            self._give_up("try_timeout")
         elif now >= self.stall_at and self._is_stuck():
             self._fail("idle")
         else:
             self._look_again()
+
+    def _overdue(self) -> str:
+        """Is the time over that the endpoint was told, and by which error? Its proxy has a wheel of its own and may be
+        the first to say so, by 504 or by breaking its answer off: that is no news, and not its failure."""
+        now = self.proxy.clock() + EARLY
+        return "" if now < self.try_ends else "deadline" if now >= self.deadline else "try_timeout"
+
+    def _give_up(self, error: str) -> None:
+        """The try has taken too long."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.cancel(error)
+        self.on_failure(Failure(ANSWERING if self.status else SENT, error))
 
     def _is_stuck(self) -> bool:
         """Did nothing at all move since the last look? Where the caller owes a body, since the one before that: its

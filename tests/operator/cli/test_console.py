@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
+import pytest
 from rich.console import Console
 
-from sidewinder_operator.cli.console import Voice, sentence, summary
+from sidewinder_operator.cli.console import Voice, columns, sentence, summary
 from sidewinder_operator.problems import Place, Problem, Reference
 
 PROBLEM = Problem(
@@ -50,3 +52,14 @@ def test_summaries_count() -> None:
     assert summary([]) == "no problems"
     assert summary([PROBLEM]) == "1 problem"
     assert summary([PROBLEM, PROBLEM, warning]) == "2 problems and 1 warning"
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_a_narrow_terminal_loses_nothing_of_a_table(width: int) -> None:
+    table = columns("proxy", "address", "what it says of itself")
+    table.add_row("Gateway/way-in-of-the-shop", "127.0.0.1:21550", "ready")
+    out = io.StringIO()
+    Console(file=out, width=width).print(table)
+    assert "…" not in out.getvalue()
+    letters = Counter(out.getvalue())
+    assert not Counter("Gateway/way-in-of-the-shop127.0.0.1:21550ready") - letters

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from sidewinder_operator.cli import status
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.sockets import bind
-from sidewinder_operator.cli.status import NotRunning, answers, ask, elsewhere, forget, show
+from sidewinder_operator.cli.status import NotRunning, ask, elsewhere, forget, runs, show
 from sidewinder_operator.local import kept
 
 ANSWER = {
@@ -45,7 +46,7 @@ def test_nobody_has_ever_run_here(tmp_path: Path) -> None:
     with pytest.raises(NotRunning, match="no `sidewinder up` runs"):
         ask(tmp_path)
     forget(tmp_path)
-    assert not answers(tmp_path)
+    assert not runs(tmp_path)
 
 
 def test_a_complaint_of_the_cluster_says_that_the_cluster_was_asked(tmp_path: Path) -> None:
@@ -57,7 +58,20 @@ def test_who_was_killed_is_said_to_be(tmp_path: Path) -> None:
     kept.write(tmp_path / "up.json", json.dumps({"pid": 1, "socket": str(tmp_path / "gone.sock")}).encode())
     with pytest.raises(NotRunning, match="has it been killed"):
         ask(tmp_path)
-    assert not answers(tmp_path)
+    assert not runs(tmp_path)
+
+
+def test_who_is_too_busy_to_answer_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "SECONDS", 0.01)
+    with tempfile.TemporaryDirectory(prefix="sw-") as name:
+        folder = Path(name)
+        listening = bind(folder / "x.sock")  # and nobody takes what comes
+        kept.write(folder / "up.json", json.dumps({"pid": 1, "socket": str(folder / "x.sock")}).encode())
+        with pytest.raises(NotRunning, match=r"has not answered within 0\.01 s"):
+            ask(folder)
+        assert runs(folder), "or the cluster would be asked in its place"
+        assert elsewhere("", folder) == ""
+        listening.close()
 
 
 @pytest.mark.parametrize("content", [b"nonsense", b"[]", b"{}", b'{"socket": 3}'])

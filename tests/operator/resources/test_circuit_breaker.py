@@ -22,6 +22,7 @@ def test_an_empty_section_is_enough() -> None:
     [
         pytest.param({"openDuration": "10m"}, "spec.circuitBreaker.maxOpenDuration", id="the longest is shorter"),
         pytest.param({"consecutiveFailures": 0}, "spec.circuitBreaker.consecutiveFailures", id="nothing ejects"),
+        pytest.param({"codes": [], "conditions": []}, "spec.circuitBreaker.codes", id="nothing is a failure"),
         pytest.param({"openDuration": "1ms"}, "spec.circuitBreaker.openDuration", id="no time at all"),
         pytest.param({"maxEjectedPercent": 101}, "spec.circuitBreaker.maxEjectedPercent", id="more than all"),
         pytest.param({"conditions": ["Bad"]}, "spec.circuitBreaker.conditions[0]", id="an unknown condition"),
@@ -36,3 +37,8 @@ def test_what_is_refused(section: dict[str, Any], field: str) -> None:
 
 def test_a_rate_alone_is_enough() -> None:
     assert not read(policy(circuitBreaker={"consecutiveFailures": 0, "failureRate": {}})).problems
+
+
+@pytest.mark.parametrize("section", [{"codes": []}, {"conditions": []}])
+def test_one_kind_of_failure_is_enough(section: dict[str, Any]) -> None:
+    assert not read(policy(circuitBreaker=section)).problems

@@ -33,3 +33,5 @@ def test_a_field_says_type_default_and_purpose() -> None:
     assert "| weight | 0 to 1000000 | `1` |" in page
     assert "| allowCredentials | true or false | `False` |" in page
     assert "ConnectFailure`, `ResetBeforeRequest`" in page
+    assert "| matches | list of object, 1 to 64 | every request |" in page
+    assert "| codes | list of 400 to 599, 0 to 16 | `500`, `502`, `503`, `504` |" in reference.files()["apipolicy.md"]

@@ -92,6 +92,7 @@ def test_an_abort_comes_after_its_delay(status):
     assert caller.over
     assert (scene.records[0].error, scene.attempts) == ("fault", 0)
     assert scene.records[0].detail.endswith("; fault: delayed by 0.2 s")
+    assert counted(scene, "Abort" if status else "Reset") == 1
     scene.check()
 
 
@@ -138,6 +139,15 @@ def test_what_waits_when_it_ends_goes_on():
     scene.attempt().answer(200, b"")
     [call] = scene.records
     assert (call.status, call.error, call.detail) == (200, "", "fault: delayed by 1.5 s")
+    assert counted(scene, "Abort") == 0
+    scene.check()
+
+
+def test_who_leaves_while_it_waits_is_not_counted_as_ended():
+    scene = scene_of(Fault(delay=Delay(seconds=1.0), abort=Abort(status=503)))
+    scene.ask().exchange.on_caller_gone("caller_gone")
+    scene.clock.advance(2.0)
+    assert (counted(scene, "Delay"), counted(scene, "Abort")) == (1, 0)
     scene.check()
 
 

@@ -17,7 +17,7 @@ from sidewinder_operator.cli import pictures as sources
 from sidewinder_operator.cli.console import Voice
 from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
 from sidewinder_operator.cli.pictures import Absent, Picture, Target
-from sidewinder_operator.cli.status import NotRunning, answers, elsewhere
+from sidewinder_operator.cli.status import NotRunning, elsewhere, runs
 from sidewinder_operator.local.sidecars import COMMAND
 
 SECONDS = 60.0  # for a process that reads 100 000 addresses on a machine that is very busy
@@ -144,7 +144,7 @@ def _pictures(where: Target, options: Mapping[str, Any], voice: Voice) -> list[P
         pictures, problems = sources.from_files(options["paths"], where)
         voice.problems(problem for problem in problems if problem.severity == "Error")
         return pictures
-    if not options["context"] and answers(options["state"]):
+    if not options["context"] and runs(options["state"]):
         return sources.from_up(options["state"], where)
     try:
         return sources.from_cluster(Kubectl(options["context"]), where)

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from rich.table import Table
 
 from sidewinder_operator.cli import doors
-from sidewinder_operator.cli.console import Voice
+from sidewinder_operator.cli.console import Voice, columns
 
 PAGE = "/breakers"
 
@@ -151,7 +150,7 @@ def as_json(seen: Seen) -> str:
 def show(seen: Seen, now: dt.datetime, voice: Voice) -> None:
     """For people."""
     if seen.open:
-        table = Table("backend", "endpoint", "state", "since", "until", "proxies", "why", box=None)
+        table = columns("backend", "endpoint", "state", "since", "until", "proxies", "why")
         for row in seen.open:
             left = row.until - now.timestamp()
             until = f"in {_span(left)}" if left > 0 else "the next request"

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from sidewinder_operator.local.children import Tone
@@ -66,6 +67,14 @@ class Voice:
 def _console(file: TextIO, *, stderr: bool) -> Console:
     width = None if file.isatty() else WIDE
     return Console(highlight=False, soft_wrap=True, stderr=stderr, width=width)
+
+
+def columns(*heads: str) -> Table:
+    """A table. A narrow terminal folds words, and loses none of them: names and addresses are there to be copied."""
+    table = Table(box=None)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
 
 
 def sentence(problem: Problem) -> str:

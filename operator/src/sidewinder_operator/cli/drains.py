@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from rich.table import Table
 
 from sidewinder_operator.cli import status
-from sidewinder_operator.cli.console import Voice
+from sidewinder_operator.cli.console import Voice, columns
 from sidewinder_operator.cli.kubectl import Unreachable
 from sidewinder_operator.discovery.drains import Drain, cut, waited, waited_for
 
@@ -72,7 +71,7 @@ def show(found: tuple[Drain, ...], now: dt.datetime, voice: Voice) -> None:
     if not found:
         voice.say("no proxy has ended since the operator began")
         return
-    table = Table("proxy", "ended", "took", "nobody came after", "", "", box=None)
+    table = columns("proxy", "ended", "took", "nobody came after", "", "")
     for one in found:
         report = one.report
         ago = f"{max(0.0, now.timestamp() - one.at):.0f} s ago"

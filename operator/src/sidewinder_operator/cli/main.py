@@ -249,11 +249,11 @@ def tls(service: str, namespace: str, context: str, state: Path, output: str) ->
     from sidewinder_operator.cli import check as checking
     from sidewinder_operator.cli import tls as calling
     from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
-    from sidewinder_operator.cli.status import NotRunning, answers, elsewhere
+    from sidewinder_operator.cli.status import NotRunning, elsewhere, runs
 
     voice = Voice()
     try:
-        if not context and answers(state):
+        if not context and runs(state):
             seen = calling.in_up(state, namespace, service)
         else:
             seen = calling.in_cluster(Kubectl(context), namespace, service)
@@ -322,11 +322,11 @@ def _tell(page: Any, context: str, state: Path, output: str, wanted: str) -> NoR
     """What is heard of the running `up`, or else of a cluster; exit 1 if it is not well."""
     from sidewinder_operator.cli import check as checking
     from sidewinder_operator.cli.kubectl import Kubectl, Refused, Unreachable
-    from sidewinder_operator.cli.status import NotRunning, answers, elsewhere
+    from sidewinder_operator.cli.status import NotRunning, elsewhere, runs
 
     voice = Voice()
     try:
-        local = not context and answers(state)
+        local = not context and runs(state)
         found = page.in_up(state, wanted) if local else page.in_cluster(Kubectl(context), wanted)
     except (Unreachable, Refused, NotRunning) as why:
         raise click.ClickException(f"{why}{elsewhere(context, state)}") from None

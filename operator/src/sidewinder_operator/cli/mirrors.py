@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.table import Table
 
 from sidewinder_operator.cli import doors
-from sidewinder_operator.cli.console import Voice
+from sidewinder_operator.cli.console import Voice, columns
 
 PAGE = "/mirror"
 MOST_SAMPLES = 8  # of one mirror, the latest: as many as one proxy keeps
@@ -132,7 +131,7 @@ def as_json(seen: Seen) -> str:
 def show(seen: Seen, now: dt.datetime, voice: Voice) -> None:
     """For people."""
     if seen.mirrors:
-        table = Table("route", "rule", "backend", "copies", "same", "different", "what differs", box=None)
+        table = columns("route", "rule", "backend", "copies", "same", "different", "what differs")
         for one in seen.mirrors:
             same, different = (str(one.compared.get(what, 0)) for what in ("same", "different"))
             table.add_row(

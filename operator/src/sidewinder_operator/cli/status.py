@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
-from rich.table import Table
 
-from sidewinder_operator.cli.console import Voice, sentence
+from sidewinder_operator.cli.console import Voice, columns, sentence
 from sidewinder_operator.cli.sockets import bind
 from sidewinder_operator.local import kept
 from sidewinder_operator.resources.meta import Named
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 WHERE = "up.json"  # in the state folder: the process and its socket
 ROTATE = "/rotate-root"
 LARGEST_ANSWER = 16 << 20
+BUSY = (TimeoutError, BlockingIOError)  # nobody takes what comes; the latter once as many wait as may
 SECONDS = 5.0
 PORTS = ("inbound", "outbound", "application", "probe", "admin")
 
@@ -145,13 +145,7 @@ def _member(up: Up, id_: str) -> dict[str, Any]:
 
 def ask(state: Path, method: str = "GET", path: str = "/status") -> bytes:
     """The running `up`'s answer. Raises NotRunning."""
-    where = kept.read(state / WHERE)
-    if not where:
-        raise NotRunning(f"no `sidewinder up` runs with its state in {state}; name another folder with --state")
-    try:
-        place = msgspec.json.decode(where, type=Where).socket
-    except msgspec.DecodeError as fault:
-        raise NotRunning(f"{state / WHERE} cannot be read ({fault}): remove it") from None
+    place = _socket(state)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(SECONDS)
@@ -160,22 +154,41 @@ def ask(state: Path, method: str = "GET", path: str = "/status") -> bytes:
             answer = b""
             while (chunk := connection.recv(65536)) and len(answer) < LARGEST_ANSWER:
                 answer += chunk
+    except BUSY:
+        raise NotRunning(f"the `sidewinder up` of {state} has not answered within {SECONDS:g} s") from None
     except OSError as fault:
         raise NotRunning(f"the `sidewinder up` of {state} does not answer ({fault}); has it been killed?") from None
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def answers(state: Path) -> bool:
-    """Whether an `up` with its state in this folder runs and answers."""
+def _socket(state: Path) -> str:
+    """Where the `up` listens that has its state here. Raises NotRunning."""
+    where = kept.read(state / WHERE)
+    if not where:
+        raise NotRunning(f"no `sidewinder up` runs with its state in {state}; name another folder with --state")
     try:
-        return bool(ask(state))
-    except NotRunning:
+        return msgspec.json.decode(where, type=Where).socket
+    except msgspec.DecodeError as fault:
+        raise NotRunning(f"{state / WHERE} cannot be read ({fault}): remove it") from None
+
+
+def runs(state: Path) -> bool:
+    """Whether an `up` has its state in this folder: somebody listens there, even who is too busy to answer just now."""
+    try:
+        place = _socket(state)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(SECONDS)
+            connection.connect(place)
+    except BUSY:
+        return True
+    except (NotRunning, OSError):
         return False
+    return True
 
 
 def elsewhere(context: str, state: Path) -> str:
     """The end of a complaint of the cluster: it may not be what was meant, where no context was named."""
-    if context or answers(state):
+    if context or runs(state):
         return ""
     return f" (the cluster was asked: no `sidewinder up` runs with its state in {state})"
 
@@ -183,13 +196,13 @@ def elsewhere(context: str, state: Path) -> str:
 def show(answer: bytes, voice: Voice) -> None:
     """The answer for people."""
     told = json.loads(answer)
-    proxies = Table("proxy", "ready", "current", *PORTS, "restarts", box=None)
+    proxies = columns("proxy", "ready", "current", *PORTS, "restarts")
     for proxy in told["proxies"]:
         ports = (str(proxy["ports"].get(port, "")) for port in PORTS)
         restarts = str(sum(proxy["restarts"].values()))
         name = proxy["id"].removeprefix("LocalProcess/")
         proxies.add_row(name, _yes(proxy["ready"]), _yes(proxy["current"]), *ports, restarts)
-    objects = Table("object", "required", "acknowledged", "rejected", "missing", box=None)
+    objects = columns("object", "required", "acknowledged", "rejected", "missing")
     for found in told["objects"]:
         missing = [f"{who} ({found['rejections'].get(who, 'not yet')})" for who in found["missing"]]
         counts = (str(found["proxies"][key]) for key in ("required", "acknowledged", "rejected"))

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from rich.table import Table
 
 from sidewinder_operator.cli import doors, status
-from sidewinder_operator.cli.console import Voice
+from sidewinder_operator.cli.console import Voice, columns
 from sidewinder_operator.cli.kubectl import Refused, Unreachable
 from sidewinder_operator.inject.options import ADMIN
 
@@ -184,7 +183,7 @@ def as_json(seen: Seen) -> str:
 def show(seen: Seen, now: dt.datetime, voice: Voice) -> None:
     """For people."""
     if seen.callers:
-        table = Table("caller", "port", "mTLS", "mode", "connections", "last", "Strict", box=None)
+        table = columns("caller", "port", "mTLS", "mode", "connections", "last", "Strict")
         for row in seen.callers:
             mode = "left out" if row.excepted else row.mode
             last = f"{_span(now.timestamp() - row.last)} ago"

@@ -78,7 +78,7 @@ def run(asked: Asked, voice: Voice) -> int:
     if why := why_taken(ADDRESS, asked.port):
         voice.warn(f"cannot be the way in: {why}. Choose another port with --port, or 0 for any free one.")
         return 1
-    if status.answers(asked.state):
+    if status.runs(asked.state):
         voice.warn(f"another `sidewinder up` keeps its state in {asked.state}; give this one a folder with --state.")
         return 1
     if mistakes := unusable(_telling(asked)):

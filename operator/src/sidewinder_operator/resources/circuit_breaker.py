@@ -71,4 +71,10 @@ class CircuitBreaker(Section, frozen=True, kw_only=True):
             cel="self.consecutiveFailures > 0 || has(self.failureRate)",
             field="consecutiveFailures",
         ),
+        holds(
+            lambda self: bool(self.codes or self.conditions),
+            "without codes and conditions nothing is a failure; to eject nobody: maxEjectedPercent 0",
+            cel="size(self.codes) > 0 || size(self.conditions) > 0",
+            field="codes",
+        ),
     )

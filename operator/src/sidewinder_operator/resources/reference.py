@@ -81,9 +81,7 @@ def _default(field: Schema) -> str:
     if default is None or isinstance(default, dict):
         return ""
     if isinstance(default, list):
-        return (
-            ", ".join(f"`{item}`" for item in default) if all(isinstance(i, str) for i in default) else "every request"
-        )
+        return "every request" if isinstance(default[0], dict) else ", ".join(f"`{item}`" for item in default)
     return f"`{default}`"
 
 

@@ -103,14 +103,13 @@ class Injector:
     def _inject(self, call: Call, seconds: float, status: int) -> Reply | Wait | None:
         reply = None
         if status != NO_FAULT:
-            self._count("fault", "Abort" if status else "Reset", self._name)
             reply = Reply(status, "fault", "the request is ended by a fault that is injected here")
         if not seconds:
-            return reply
+            return self.ended(reply)
         weight = WITH_BODY if call.request.length != 0 else 1
         if self.held + weight > MOST_HELD:
             self._count("fault", "Skipped", self._name)
-            return reply
+            return self.ended(reply)
         self._count("fault", "Delay", self._name)
         if self._expires:
             seconds = min(seconds, self._expires - self._clock())
@@ -118,6 +117,12 @@ class Injector:
         call.waiting_on = held = Held(self, call, reply, weight)
         held.wait(self._wheel, seconds)
         return WAIT
+
+    def ended(self, reply: Reply | None) -> Reply | None:
+        """Counts what is ended now: a request that was held may have ended by itself before, or outlived the filter."""
+        if reply is not None:
+            self._count("fault", "Abort" if reply.status else "Reset", self._name)
+        return reply
 
     def __repr__(self) -> str:
         return f"<Injector {self._name} {self.held} held>"
@@ -147,7 +152,7 @@ class Held:
         reply = None if self._injector.has_expired() else self._reply
         if reply is not None:
             reply.detail += f"; {self._what}"
-        self._call.resume(reply)
+        self._call.resume(self._injector.ended(reply))
 
     def cancel(self) -> None:
         """Nobody waits any more. Whoever reads that its time was over wants to know who took it."""

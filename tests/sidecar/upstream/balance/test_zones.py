@@ -57,9 +57,10 @@ def test_own_zone_then_failover_in_order_then_the_rest():
     assert levels(spec, made[3:], made, "a") == [([made[3]], 1.0)]
 
 
-def test_who_does_not_know_its_zone_prefers_nobody():
+@pytest.mark.parametrize("failover", [(), ("b", "a")])
+def test_who_does_not_know_its_zone_prefers_nobody(failover):
     made = zoned(["", "a", "b"])
-    assert levels(LocalitySpec(), made, made, "") == [(made, 1.0)]
+    assert levels(LocalitySpec(failover=failover), made[1:], made, "") == [(made[1:], 1.0)]
 
 
 def test_half_of_the_zone_spills_over():

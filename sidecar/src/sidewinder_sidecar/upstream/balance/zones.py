@@ -54,7 +54,12 @@ class ZonedBalancer:
 def levels(
     spec: LocalitySpec, usable: Sequence[Endpoint], members: Sequence[Endpoint], zone: str
 ) -> list[tuple[list[Endpoint], float]]:
-    """The usable endpoints by level, with the share of each that has any: at least one level, all shares together 1."""
+    """The usable endpoints by level, with the share of each that has any: at least one level, all shares together 1.
+
+    Without a zone of its own a proxy is near nobody: `failover` says who stands in for that zone.
+    """
+    if not zone:
+        return [(list(usable), 1.0)]
     order = {name: rank for rank, name in reversed([*enumerate((zone, *spec.failover))]) if name}
     last = len(spec.failover) + 1
     some: list[list[Endpoint]] = [[] for _ in range(last + 1)]
