@@ -12,7 +12,7 @@ from sidewinder_sidecar.http1 import encode, response_head
 from sidewinder_sidecar.http1.lines import CHUNKED, CLOSE, LENGTH, NONE, Seen
 from sidewinder_sidecar.messages import Response
 from sidewinder_sidecar.settings import Limits
-from tests.support.http1 import request
+from tests.support.http1 import Up, request
 
 LIMITS = Limits()
 
@@ -206,6 +206,24 @@ def test_what_one_connection_was_sent_another_knows() -> None:
     assert told(head, b"GET", other) == told(head, b"GET", Seen()) == fresh
     assert response_head.recall(head.replace(b":07", b":08"), one) is not one
     assert one.block == head  # another head never overwrites what connections share
+
+
+def test_the_head_that_came_last_is_known_to_every_connection() -> None:
+    """Of a thousand connections each is asked seldom: the next head is the last one's, not its own last one."""
+    one, other = Up(), Up()
+    tick = b"HTTP/1.1 200 Tick\r\nContent-Length: 5\r\n\r\nhello"
+    for up in (one, other, one, other):
+        _, receiver = up.open()
+        up.hear(tick)
+        assert receiver.told == ["response 200", "data", "end"]
+    assert other.connection.seen.block == b"", "what others have brought is not looked up again"
+    empty = b"HTTP/1.1 204 No Content\r\n\r\n"
+    for method, data, told in ((b"HEAD", tick[:-5], 200), (b"GET", empty, 204), (b"HEAD", tick[:-5], 200)):
+        for up in (one, other):
+            _, receiver = up.open(request(method))
+            up.hear(data)
+            assert receiver.told == [f"response {told}"]
+            assert up.connection in up.endpoint.idle
 
 
 def test_what_is_recalled_is_bounded() -> None:

@@ -97,6 +97,18 @@ def test_what_left_the_window_counts_no_more():
     assert (breaker.window.tries, breaker.window.failed) == (3, 1)
 
 
+def test_a_window_forgets_a_tenth_at_a_time():
+    window = Window(10.0, 100.0)
+    told = [
+        (100.5, 1, 1, 1), (100.9, 0, 2, 1), (101.5, 1, 3, 2), (103.5, 1, 4, 3), (109.9, 0, 5, 3),
+        (110.1, 0, 4, 2), (111.0, 1, 4, 2), (113.0, 0, 4, 1),  # the tenths of 100, 101 and 103 are gone
+        (140.0, 1, 1, 1), (140.5, 0, 2, 1), (149.9, 0, 3, 1), (150.0, 0, 2, 0),
+    ]  # fmt: skip
+    for now, failed, tries, failures in told:
+        window.count(now, failed)
+        assert (now, window.tries, window.failed) == (now, tries, failures)
+
+
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 1)), max_size=80))
 def test_a_window_is_what_happened_in_it_to_a_tenth(steps):
     window, now, told = Window(5.0, 100.0), 100.0, []

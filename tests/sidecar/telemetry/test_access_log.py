@@ -127,7 +127,7 @@ def test_the_time_is_the_wall_clock(monkeypatch):
     parsed = time.strptime(line["time"][:19] + " UTC", "%Y-%m-%dT%H:%M:%S %Z")
     import calendar
 
-    assert abs(calendar.timegm(parsed) - time.time()) < 3
+    assert abs(calendar.timegm(parsed) - time.time()) < 60
 
 
 @pytest.mark.parametrize(

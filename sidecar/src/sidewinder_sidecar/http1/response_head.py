@@ -39,6 +39,19 @@ _recent: Final[dict[bytes, Seen]] = {}  # small heads that some connection has b
 _RECENT: Final = 64  # 100 KB at most
 
 
+class Newest:
+    """The head that came last, of whatever connection: most often the next one's too, and still in the processor's
+    caches, where those of a thousand connections are not."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+
+newest: Final = Newest()
+
+
 def fault(seen: bytes, limits: Limits, judged: int = 0) -> tuple[str, str] | None:
     """What already rules the beginning of a head out; the first offence by position wins. `judged` as in `bad_byte`."""
     bad = bad_byte(seen, judged)
@@ -51,7 +64,7 @@ def recall(head: bytes, seen: Seen) -> Seen:
     """What some connection knows of this head, where it is not what this one knows (`seen`): it is the same for a
     second, until its Date moves on, and of a thousand connections each is asked too seldom to learn that. Callers share
     connections anyway, so that nobody can find out more by the clock."""
-    if len(head) > SMALL:
+    if len(head) > SMALL or head == seen.block:
         return seen
     found = _recent.get(head)
     if found is None:

@@ -79,36 +79,42 @@ class Rules:
 
 
 class Window:
-    """Tries and failures of the last seconds."""
+    """Tries and failures of the last seconds.
 
-    __slots__ = ("_failed", "_number", "_span", "_tries", "failed", "tries")
+    What the present bucket holds is what the sums have grown by since it began. So counting touches nothing but the
+    window itself: of a thousand endpoints, none of whose windows is in the processor's caches, lists would cost more
+    than the counting.
+    """
+
+    __slots__ = ("_failed", "_failed_before", "_number", "_span", "_tries", "_tries_before", "failed", "tries")
 
     def __init__(self, interval: float, now: float) -> None:
         self._span = interval / BUCKETS
         self._number = int(now / self._span)
+        self.tries = self._tries_before = 0
+        self.failed = self._failed_before = 0
         self._tries = [0] * BUCKETS
         self._failed = [0] * BUCKETS
-        self.tries = 0
-        self.failed = 0
 
     def count(self, now: float, failed: int) -> None:
         """One more; `failed` is 0 or 1."""
         number = int(now / self._span)
         if number != self._number:
             self._advance(number)
-        place = number % BUCKETS
-        self._tries[place] += 1
-        self._failed[place] += failed
         self.tries += 1
         self.failed += failed
 
     def _advance(self, number: int) -> None:
+        place = self._number % BUCKETS
+        self._tries[place] += self.tries - self._tries_before
+        self._failed[place] += self.failed - self._failed_before
         for passed in range(max(self._number + 1, number - BUCKETS + 1), number + 1):
             place = passed % BUCKETS
             self.tries -= self._tries[place]
             self.failed -= self._failed[place]
             self._tries[place] = self._failed[place] = 0
         self._number = number
+        self._tries_before, self._failed_before = self.tries, self.failed
 
 
 class Ejects(Protocol[M]):
@@ -130,13 +136,14 @@ class Breaker(Generic[M]):
     )  # fmt: skip
 
     def __init__(self, member: M, outliers: Ejects[M], now: float) -> None:
-        self.member = member
+        # what each try looks at lies together
         self._outliers = outliers
+        self.state = CLOSED  # as the circuit last told
+        self.window: Window | None = None
+        self.consecutive = 0
+        self.member = member
         self._circuit: Any = None  # of pybreaker
         self._slot: Slot | None = None
-        self.state = CLOSED  # as the circuit last told
-        self.consecutive = 0
-        self.window: Window | None = None
         self.times = 0
         self.lasted = self.since = self.until = self.closed_at = self._patience = 0.0
         self.probes: tuple[float, ...] = ()  # when those began that run

@@ -36,7 +36,6 @@ class AccessLog:
     """Call it once per exchange; call `flush` once a second and before exit."""
 
     __slots__ = (
-        "_addresses",
         "_agents",
         "_buffer",
         "_callers",
@@ -59,7 +58,6 @@ class AccessLog:
         self._second = 0
         self._prefix = b""
         # quoted already
-        self._addresses: dict[tuple[str, int], bytes] = {}
         self._agents = _Quoted()
         self._texts = _Quoted()
         self._callers: dict[tuple[str, str], bytes] = {}
@@ -154,7 +152,7 @@ class AccessLog:
             call.bytes_in,
             call.bytes_out,
             texts[call.peer.encoded],
-            self._addresses.get(call.address) or self._address(call.address),
+            _encode(_place(call.address)),  # to look up one of a thousand would take as long
             self._agents[agent],
             _encode(request_id.decode("latin-1")),
             call.trace_id,  # hex: trace.start has seen to it
@@ -189,12 +187,6 @@ class AccessLog:
             self._callers.clear()
         told = {name: value for name, value in zip(("identity", "policy"), who, strict=True) if value}
         self._callers[who] = quoted = b"," + _encode(told)[1:-1]
-        return quoted
-
-    def _address(self, address: tuple[str, int]) -> bytes:
-        if len(self._addresses) >= REMEMBERED:
-            self._addresses.clear()
-        self._addresses[address] = quoted = _encode(_place(address))
         return quoted
 
     def _turn(self, second: int) -> None:

@@ -28,10 +28,10 @@ class Latency:
     __slots__ = ("_at", "_decay", "_seconds", "spec")
 
     def __init__(self, spec: PeakEWMA, now: float) -> None:
-        self.spec = spec
-        self._decay = spec.decay
         self._seconds = spec.start
         self._at = now
+        self._decay = spec.decay
+        self.spec = spec
 
     def settled(self, status: int, error: str, now: float, seconds: float) -> None:
         """One attempt is over."""
