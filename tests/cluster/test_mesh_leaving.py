@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,16 +28,18 @@ DOWNLOAD_SECONDS, CONVERSATION_SECONDS = 20, 12
 
 # One download of a known length, or a conversation over WebSocket whose every word must come back.
 DOWNLOAD = f"""
-import http.client, json
+import http.client, json, sys
+say = lambda word: sys.stdout.write(f"{{word}}\\n") and sys.stdout.flush()  # whole lines, of six at once
 talk = http.client.HTTPConnection("backend", timeout=30)
 talk.request("GET", "/?size=500000&drip={DOWNLOAD_SECONDS}")
 answer = talk.getresponse()
-print("begun" if answer.status == 200 else answer.read(), flush=True)
-print(len(json.loads(answer.read())["padding"]), flush=True)
+say("begun" if answer.status == 200 else answer.read())
+say(len(json.loads(answer.read())["padding"]))
 """
 CONVERSATION = f"""
-import asyncio
+import asyncio, sys
 from apps import http1, websocket
+say = lambda word: sys.stdout.write(f"{{word}}\\n") and sys.stdout.flush()
 async def talk():
     reader, writer = await asyncio.open_connection("backend", 80)
     key = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -44,17 +47,19 @@ async def talk():
               ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", key)]
     writer.write(http1.encode("GET /talk HTTP/1.1", fields))
     answer = await http1.read_response(reader)
-    print("begun" if answer.start[1] == "101" else answer, flush=True)
+    say("begun" if answer.start[1] == "101" else answer)
     back = 0
     for number in range({CONVERSATION_SECONDS} * 5):
         writer.write(websocket.frame(websocket.TEXT, b"%d" % number, client=True))
         back += (await websocket.read_frame(reader))[1] == b"%d" % number
         await asyncio.sleep(0.2)
-    print(back, flush=True)
+    say(back)
 asyncio.run(talk())
 """
 WHOLE = {"download": "500000", "conversation": str(CONVERSATION_SECONDS * 5)}  # bytes and words
 EACH = 6  # clients of each kind
+# Every pod of the old version goes at once, before one of the new is there.
+AT_ONCE = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "100%"}}}}
 
 
 @pytest.fixture
@@ -153,3 +158,40 @@ def test_a_scale_to_zero_and_back(mesh: Mesh, cluster: Cluster, shop: Namespace)
     assert load.result is not None
     assert set(load.result.status) == {"200", "503"}, "an answer in any case"
     assert load.result.latency_ms["max"] < 5000
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_pods_that_leave_all_at_once_serve_until_others_are_ready(
+    cluster: Cluster, shop: Namespace, replicas: int
+) -> None:
+    """As with `Recreate`: the last resort of the Service are those who leave. Nothing fails, POSTs neither."""
+    cluster.kubectl("patch", "deployment/backend", "-n", shop, "-p", json.dumps(AT_ONCE))
+    cluster.kubectl("scale", "deployment/backend", f"--replicas={replicas}", "-n", shop)
+    shop.wait_for("Deployment/backend")
+    until("the others have gone", lambda: len(names(shop)) == replicas, 60, 0.2)
+    before = names(shop)
+    told = len(drains(cluster, shop))
+    get = Load(shop, "get", {"url": BACKEND, "rate": 40, "concurrency": 4}, {})
+    post = Load(shop, "post", {"url": BACKEND, "rate": 20, "concurrency": 2, "method": "POST", "body_bytes": 2000}, {})
+    with get, post:
+        cluster.kubectl("set", "env", "deployment/backend", "VERSION=v2", "-n", shop)
+        cluster.kubectl("rollout", "status", "deployment/backend", "-n", shop, "--timeout=120s", seconds=130)
+        until("the old pods have gone", lambda: not before & names(shop), 60, 0.2)
+    for load in (get, post):
+        assert load.result is not None
+        print(load.result.summary)
+        load.result.assert_no_failures()
+        assert set(load.result.versions) == {"v1", "v2"}
+    until("their drains are told", lambda: len(drains(cluster, shop)) == told + len(before), 20, 0.5)
+    waited = [each for one in drains(cluster, shop)[told:] for each in one["held"]]
+    assert f"it is the last resort of {shop.name}/backend:80" in waited
+
+
+def test_a_service_that_nobody_calls_is_scaled_to_zero_in_seconds(cluster: Cluster, shop: Namespace) -> None:
+    """Its last pods wait for callers, and for no longer than it takes to see that none comes."""
+    cluster.kubectl("scale", "deployment/backend", "--replicas=0", "-n", shop)
+    began = time.monotonic()
+    until("nobody is left", lambda: not names(shop), 60, 0.2)
+    took = time.monotonic() - began
+    print(f"scaled to zero in {took:.1f} s")
+    assert took < 5 + 8, "the quiet time, and what the kubelet needs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from sidewinder_operator.cli import drains
+from sidewinder_sidecar.main.draining import QUIET_SECONDS
 from sidewinder_sidecar.snapshot import stream
 from tests.support import local_mesh
 from tests.support.adversary import READ, Upstream
@@ -25,11 +27,11 @@ pytestmark = pytest.mark.live
 POD = "pod-1"
 
 
-def told(upstream: int, *, terminating: bool = False, named: bool = True) -> Snapshot:
+def told(upstream: int, *, terminating: bool = False, named: bool = True, last_resort: bool = False) -> Snapshot:
     """A pod's configuration; `named`: others call it, so its own namespace's endpoints name it."""
     made = snapshot(upstream)
-    made["proxy/self"]["terminating"] = terminating
-    endpoint = {"uid": POD, "address": "127.0.0.1", "port": 1, "ready": not terminating}
+    made["proxy/self"] |= {"terminating": terminating, "last_resort": last_resort}
+    endpoint = {"uid": POD, "address": "127.0.0.1", "port": 1, "ready": last_resort or not terminating}
     made["endpoints/shop/own:80"] = {"name": "shop/own:80", "endpoints": [endpoint] if named else []}
     return made
 
@@ -141,6 +143,49 @@ def test_an_application_is_held_back_while_callers_come_who_are_not_of_the_mesh(
         assert hook.waits(), "they still come"
         assert hook.outcome() == "retired"
         assert hook.took > 3 + 1
+
+
+def test_a_last_resort_serves_on_while_it_is_called_and_then_refuses(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path) as (proxy, up):
+        up.publish(told(app.port))
+        port = proxy.ready()
+        hook = Asking(proxy)
+        assert hook.waits()
+        up.publish(told(app.port, terminating=True, last_resort=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        caller = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        for _ in range(4):
+            time.sleep(0.5)
+            caller.request("GET", "/during")
+            answer = caller.getresponse()
+            assert (answer.status, answer.headers["connection"]) == (200, None), "the connection is kept"
+            answer.read()
+        called = time.monotonic()
+        assert readiness(proxy).status == 200
+        assert hook.outcome() == "idle"
+        assert time.monotonic() - called >= QUIET_SECONDS - 1, "nobody has called it for so long"
+        assert readiness(proxy).json()["missing"] == ["draining"]
+        with pytest.raises(ConnectionRefusedError):
+            proxy.ask(port, "/after")
+        caller.close()
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 3)
+        assert isinstance(up.answers[2], stream.Resigned), "it has said so before"
+        proxy.terminate()
+        assert proxy.exit() == 0
+
+
+def test_a_last_resort_leaves_when_somebody_else_has_come(tmp_path: Path) -> None:
+    with backend() as app, running(tmp_path) as (proxy, up):
+        up.publish(told(app.port, terminating=True, last_resort=True))
+        port = proxy.ready()
+        hook = Asking(proxy)
+        assert hook.waits()
+        up.publish(told(app.port, terminating=True))
+        proxy.wait(lambda: len(up.answers) == 2)
+        up.say(stream.Retired(2))
+        assert hook.outcome() == "retired"
+        assert proxy.ask(port, "/after").status == 200, "whoever comes late is not refused"
 
 
 def test_a_restart_in_the_middle_goes_on_leaving(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import yaml
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import given as for_any
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from sidewinder_operator.compile.project import Projector
 from sidewinder_operator.resources import FIELDS, KINDS, Cluster, gather
 from sidewinder_operator.resources.read import read
 from tests.support.clusters import Given, gathered, given, running
+from tests.support.examples import examples
 
 # Two of three names are there (SKELETON), so that most references are met and some are not.
 NAMES = st.sampled_from(["a", "b", "a", "b", "c"])
@@ -47,6 +48,7 @@ SERVICE = some(
     type=st.sampled_from(["ClusterIP", "ExternalName"]),
     publishNotReadyAddresses=st.booleans(),
 )
+
 ADDRESS = st.sampled_from(["10.0.0.1", "10.0.0.2", "::1", "nowhere"])
 SLICE = {
     "addressType": st.sampled_from(["IPv4", "IPv6", "FQDN"]),
@@ -281,7 +283,7 @@ def _everything(found: Given, result: Compiled) -> bytes:
     return msgspec.json.encode([result.mesh, result.problems, sent, told, good])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @for_any(FOLDER, FOLDER, st.integers(0, 1000), st.booleans())
 def test_it_never_raises_and_no_order_shows(before: list[Any], now: list[Any], seed: int, lenient: bool) -> None:
     shuffled = list(now)
@@ -293,7 +295,7 @@ def test_it_never_raises_and_no_order_shows(before: list[Any], now: list[Any], s
     assert _everything(one, _compiled(one, known, 0)) == _everything(other, _compiled(other, known, seed))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @for_any(FOLDER)
 def test_what_is_good_now_stays_good_when_all_of_it_breaks(now: list[Any]) -> None:
     found = gathered(now)

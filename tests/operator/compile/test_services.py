@@ -142,6 +142,80 @@ def test_a_pod_that_leaves_is_ready_for_nobody(publishes: bool) -> None:
     assert result.mesh.workloads["u-1"].terminating
 
 
+def last(*conditions: str, more: str = "", left: tuple[str, ...] = (), pods: tuple[PodReplica, ...] = ()) -> list[bool]:
+    """Who is ready of endpoints with these conditions: pods u-0, u-1, …"""
+    ref = "targetRef: {kind: Pod, uid: u-%d}"
+    found = (
+        f"{{addresses: [10.0.0.{at + 1}], conditions: {{{each}}}, {ref % at}}}" for at, each in enumerate(conditions)
+    )
+    text = service("{port: 80}", ", selector: {app: web}" + more) + endpoint_slice(", ".join(found))
+    result = compile_cluster(given(text).cluster, running=Running(pods=pods, left=left))
+    kept = {workload.uid for workload in result.mesh.workloads.values() if workload.last_resort}
+    endpoints = result.mesh.services["shop/web"].ports[0].endpoints
+    named = {each.uid for each in endpoints if each.ready}
+    assert kept == named & {pod.uid for pod in pods if pod.terminating}
+    return [each.ready for each in endpoints]
+
+
+GOES = "ready: false, serving: true, terminating: true"
+GONE = "ready: false, serving: false, terminating: true"
+WORSE = "ready: false, serving: true"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready"),
+    [
+        pytest.param([GOES], [True], id="alone"),
+        pytest.param([GOES, GOES, GONE], [True, True, False], id="all of those who serve"),
+        pytest.param([GOES, WORSE], [True, False], id="before one that is not ready"),
+        pytest.param([WORSE, "ready: false"], [False, False], id="nobody who stays"),
+        pytest.param([GOES, "ready: true"], [False, True], id="one is ready"),
+        pytest.param([GONE], [False], id="does not serve"),
+        pytest.param(["terminating: true"], [True], id="unknown is ready"),
+        pytest.param(["ready: false, terminating: true"], [False], id="serving unknown"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", ", clusterIP: None", ", publishNotReadyAddresses: true"])
+def test_where_nobody_is_ready_those_who_leave_and_serve_are_called(
+    conditions: list[str], ready: list[bool], more: str
+) -> None:
+    if "publish" in more and any("terminating" not in each for each in conditions):
+        ready = ["terminating" not in each for each in conditions]
+    assert last(*conditions, more=more) == ready
+
+
+def leaver(uid: str) -> PodReplica:
+    return PodReplica(
+        namespace="shop", name=uid, uid=uid, addresses=(), labels={"app": "web"}, ready=True, terminating=True
+    )
+
+
+def test_a_last_resort_is_known_before_its_slice_says_that_it_goes_and_knows_it() -> None:
+    pods = (leaver("u-0"),)
+    assert last("ready: true, serving: true, terminating: false", pods=pods) == [True]
+    assert last("ready: true", pods=pods) == [True]
+    assert last("ready: false", pods=pods) == [False]
+    assert last("ready: true", "ready: true", pods=pods) == [False, True]
+
+
+def test_who_was_taken_out_does_not_come_back() -> None:
+    """This replica has told the others that it names it no more."""
+    pods = leaver("u-0"), leaver("u-1")
+    assert last(GOES, GOES, left=("u-0",), pods=pods) == [False, True]
+    assert last(GOES, left=("u-0",), pods=pods[:1]) == [False]
+    assert last("ready: true", left=("u-0",)) == [True]
+
+
+def test_each_port_has_its_own_last_resort() -> None:
+    """Of one the new pods are ready, of the other nobody."""
+    both = service("{name: a, port: 80}, {name: b, port: 81}", ", selector: {app: web}")
+    old = endpoint_slice(f"{{addresses: [10.0.0.1], conditions: {{{GOES}}}}}", "{name: a, port: 1}, {name: b, port: 2}")
+    new = endpoint_slice("{addresses: [10.0.0.2]}", "{name: a, port: 1}").replace("web-1", "web-2")
+    ports, _ = compiled(both + old + new)
+    assert [each.ready for each in ports["shop/web:80"].endpoints] == [False, True]
+    assert [each.ready for each in ports["shop/web:81"].endpoints] == [True]
+
+
 def test_a_port_number_counts_once() -> None:
     """The API server and the reader refuse it; compile must not be the one that falls over it."""
     twice = ServiceSpec(ports=(ServicePort(name="a", port=80), ServicePort(name="b", port=80)))

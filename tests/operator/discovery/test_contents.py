@@ -75,3 +75,22 @@ def test_who_leaves_is_told_by_its_own_resource() -> None:
     contents.learn(proxy(terminating=True))
     assert contents.is_leaving(proxy(terminating=True).version)
     assert not contents.is_leaving(None)
+
+
+def test_a_last_resort_is_told_by_its_own_resource_too() -> None:
+    contents = Contents()
+    kept, leaves, stays = proxy(terminating=True, last_resort=True), proxy(terminating=True), proxy(last_resort=True)
+    for one in (kept, leaves, stays):
+        contents.learn(one)
+    assert [contents.is_leaving(one.version) for one in (kept, leaves, stays)] == [True, True, False]
+    assert [contents.is_kept(one.version) for one in (kept, leaves, stays)] == [True, False, False]
+    assert not contents.is_kept(None)
+
+
+def test_who_is_named_is_told_by_the_newest_version() -> None:
+    contents = Contents()
+    for number, ready in ((1, ("a", "b")), (2, ("b",))):
+        contents.learn(endpoints(number, *ready))
+    contents.learn(endpoints(1, "b", name="endpoints/shop/b:81"))
+    assert contents.last_named("b") == ["shop/a:80", "shop/b:81"]
+    assert contents.last_named("a") == []

@@ -1,6 +1,7 @@
 """Both halves of the protocol together, with real sidecar transactions: two replicas, streams that break in the middle,
 half-open ones, refusals, restarts, pods that come and go. In the end everybody has what it should have; and at no
-moment is a pod told that it has retired while a sidecar that runs still names it as ready.
+moment is a pod told that it has retired while a sidecar that runs still names it as ready. Where nobody is ready, those
+who leave and serve are the last resort, as each replica sees it: nobody whom it has sworn off comes back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -24,6 +24,7 @@ from sidewinder_sidecar.snapshot import KINDS, Resource, encode, stream, version
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec, EndpointsSpec
+from tests.support.examples import examples
 
 SERVICES = ("a", "b")
 POISON = 666  # a port that sidecars refuse
@@ -146,6 +147,7 @@ class Replica:
         self.news: deque[str] = deque()
         self.acks.listen(self.news.append)
         self.sworn: set[str] = set()  # as the other was told
+        self.resigned: set[str] = set()  # last resorts that end all the same
 
     def retired(self) -> set[str]:
         leaving = {pod for pod in self.discovery.clients if self.departures.leaving(pod)}
@@ -165,6 +167,7 @@ class Leaves(RuleBasedStateMachine):
         self.lines: list[Line] = []
         self.sidecars: dict[str, Sidecar] = {}
         self.leaving: set[str] = set()
+        self.unready: set[str] = set()  # whose applications do not serve
         self.members: dict[str, set[str]] = {service: set() for service in SERVICES}
         self.ports = dict.fromkeys(SERVICES, 80)
         self.generation = 0
@@ -210,7 +213,28 @@ class Leaves(RuleBasedStateMachine):
             self.disconnect(self.sidecars.pop(pod))
             for members in self.members.values():
                 members.discard(pod)
+            self.unready.discard(pod)
             self.publish()
+
+    @rule(which=st.integers(0, 9), late=st.booleans())
+    def turn(self, which: int, late: bool) -> None:
+        """An application serves, or does so no more; one replica may see that later, with what comes next."""
+        pod = sorted(self.sidecars)[which % len(self.sidecars)] if self.sidecars else ""
+        if pod:
+            self.unready ^= {pod}
+            if late:
+                self.generation += 1
+                self.show(self.replicas[which % 2])
+            else:
+                self.publish()
+
+    @rule(which=st.integers(0, 9), replica=st.integers(0, 1))
+    def resign(self, which: int, replica: int) -> None:
+        """A pod that leaves says that it is nobody's last resort any more."""
+        if self.leaving:
+            self.replicas[replica].resigned.add(sorted(self.leaving)[which % len(self.leaving)])
+            self.generation += 1
+            self.show(self.replicas[replica])
 
     @rule(service=st.sampled_from(SERVICES), port=st.sampled_from((80, 81, POISON)))
     def change(self, service: str, port: int) -> None:
@@ -223,12 +247,21 @@ class Leaves(RuleBasedStateMachine):
             self.show(replica)
 
     def show(self, replica: Replica) -> None:
-        replica.store.publish({pod: self.picture(pod) for pod in self.sidecars})
+        left = frozenset(replica.store.leaving | replica.resigned | replica.acks.sworn())
+        replica.store.publish({pod: self.picture(pod, left) for pod in self.sidecars})
 
-    def picture(self, pod: str) -> dict[str, Encoded]:
-        found = [self.encoded(ProxySpec(name=pod, namespace="shop", terminating=pod in self.leaving), "self")]
+    def named(self, service: str, left: frozenset[str]) -> list[str]:
+        """Who answers, as a replica compiles it that has taken `left` out already."""
+        serving = self.members[service] - self.unready
+        return sorted(serving - self.leaving or serving - left)
+
+    def picture(self, pod: str, left: frozenset[str]) -> dict[str, Encoded]:
+        terminating = pod in self.leaving
+        kept = terminating and any(pod in self.named(service, left) for service in SERVICES)
+        itself = ProxySpec(name=pod, namespace="shop", terminating=terminating, last_resort=kept)
+        found = [self.encoded(itself, "self")]
         for service in SERVICES:
-            named = sorted(self.members[service] - self.leaving)
+            named = self.named(service, left)
             spec = EndpointsSpec(
                 name=service, endpoints=tuple(EndpointSpec(uid=one, address="10.0.0.1", port=80) for one in named)
             )
@@ -337,7 +370,7 @@ class Leaves(RuleBasedStateMachine):
     def teardown(self) -> None:
         for service in SERVICES:
             self.ports[service] = 80
-        self.publish()
+        self.come()  # somebody is ready: last resorts are none any more
         for line in [line for line in self.lines if line.sidecar.line is not line]:
             line.reap()
         for number, pod in enumerate(sorted(self.sidecars)):
@@ -348,7 +381,7 @@ class Leaves(RuleBasedStateMachine):
         for which in (0, 1):
             self.gossip(which, 1000)
         for pod, sidecar in self.sidecars.items():
-            wanted = {name: one.version for name, one in self.picture(pod).items()}
+            wanted = {name: one.version for name, one in self.picture(pod, frozenset()).items()}
             assert sidecar.held.versions == wanted
             assert not sidecar.lagging, "both replicas know the same"
             assert sidecar.line is not None
@@ -358,7 +391,7 @@ class Leaves(RuleBasedStateMachine):
 
 
 TestLeaves = Leaves.TestCase
-TestLeaves.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLeaves.settings = examples(100, stateful_step_count=40)
 
 
 def test_a_pod_that_came_and_left_between_two_words_of_the_other_replica() -> None:
@@ -394,4 +427,45 @@ def test_a_pod_that_left_while_somebody_answered_that_it_had_come(replica: int) 
         mesh.gossip(which=which, count=10)
     assert mesh.replicas[replica].departures.leaving("pod-4")
     mesh.never_early()
+    mesh.teardown()
+
+
+def test_who_was_sworn_off_does_not_come_back_as_a_last_resort() -> None:
+    """Or one replica would go by the other's oath, and not know yet who was told of the pod again."""
+    mesh = Leaves()
+    mesh.leave(which=0, hears=True)
+    mesh.everybody_talks()
+    for which in (0, 1):
+        mesh.gossip(which=which, count=100)
+    assert all("pod-1" in replica.retired() for replica in mesh.replicas if "pod-1" in replica.discovery.clients)
+    for number in (1, 2):
+        mesh.turn(which=number, late=False)  # nobody who stays serves
+        mesh.everybody_talks()
+    mesh.never_early()
+    assert not any("pod-1" in ready(sidecar.held.resources) for sidecar in mesh.sidecars.values())
+    mesh.turn(which=1, late=False)
+    for line in mesh.lines:
+        if line.sidecar.pod != "pod-2":  # it still goes by what it was told, and the other replica knows that alone
+            line.talk(30)
+    mesh.never_early()
+    mesh.teardown()
+
+
+def test_those_who_leave_all_at_once_are_called_until_somebody_comes() -> None:
+    mesh = Leaves()
+    mesh.leaving.update(mesh.sidecars)
+    mesh.publish()
+    mesh.everybody_talks()
+    for which in (0, 1):
+        mesh.gossip(which=which, count=100)
+    old = set(mesh.sidecars)
+    assert all(ready(sidecar.held.resources) == old for sidecar in mesh.sidecars.values())
+    assert not any(replica.retired() or replica.acks.leaving for replica in mesh.replicas)
+    mesh.come()
+    mesh.never_early()
+    mesh.connect(which=3, replica=0)
+    mesh.everybody_talks()
+    for which in (0, 1):
+        mesh.gossip(which=which, count=100)
+    assert set.union(*(replica.retired() for replica in mesh.replicas)) == old
     mesh.teardown()

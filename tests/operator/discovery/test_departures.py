@@ -32,13 +32,15 @@ def _encoded(name: str, body: ProxySpec | EndpointsSpec, ready: frozenset[str] =
 
 
 def picture(pod: str, ready: tuple[str, ...], leaving: tuple[str, ...] = ()) -> dict[str, Encoded]:
-    """What a pod gets: itself, and who answers."""
+    """What a pod gets: itself, and who answers. Who leaves and is ready is a last resort."""
+    goes = pod in leaving
+    itself = ProxySpec(name=pod, namespace="shop", terminating=goes, last_resort=goes and pod in ready)
     spec = EndpointsSpec(
         name="shop/web:80",
         endpoints=tuple(EndpointSpec(uid=uid, address=f"10.0.0.{PODS.index(uid)}", port=80) for uid in ready),
     )
     made = (
-        _encoded("proxy/self", ProxySpec(name=pod, namespace="shop", terminating=pod in leaving)),
+        _encoded("proxy/self", itself),
         _encoded(NAME, spec, frozenset(ready)),
         _encoded("endpoints/inbound-80", EndpointsSpec(name=f"inbound-80 of {pod}"), frozenset({pod})),
     )
@@ -291,6 +293,35 @@ def test_of_several_each_is_judged_alone(site: Site) -> None:
     assert site.departures.retired({"b", "c"}) == {"c"}
     site.acknowledge("a")
     assert site.departures.retired({"b", "c"}) == {"b", "c"}
+
+
+def test_a_last_resort_has_not_retired_until_it_is_taken_out_and_all_know(site: Site) -> None:
+    """Nor is it sworn off; even with nobody who knows it, somebody may come and be told of it."""
+    site.acknowledge(*PODS)
+    site.publish(("c",), leaving=("c",))
+    assert site.departures.leaving("c") is False
+    site.acknowledge(*PODS)
+    assert site.departures.leaving("c")
+    assert not site.retired()
+    assert site.acks.leaving == frozenset()
+    assert [*site.departures.holders("c")] == [("c", "is the last resort of shop/web:80")]
+    site.acknowledge("a", "b", versions={"proxy/self": site.versions("a")["proxy/self"]})
+    assert not site.retired(), "nobody has its name now, but whoever asks gets it"
+    site.publish(("b",), leaving=("c",))
+    assert site.acks.leaving == {"c"}
+    site.acknowledge("a", "c", "b")
+    assert site.retired()
+
+
+def test_another_replica_has_to_swear_off_a_last_resort_too(site: Site) -> None:
+    site.acks.replace("other", {})
+    site.publish(("c",), leaving=("c",))
+    site.acknowledge(*PODS)
+    site.publish(("a",), leaving=("c",))
+    site.acknowledge(*PODS)
+    assert not site.retired()
+    site.acks.hear_rest("other", {}, {"c"}, ())
+    assert site.retired()
 
 
 def test_they_are_told_soon_and_those_who_wait_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:

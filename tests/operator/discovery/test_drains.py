@@ -91,3 +91,13 @@ def test_pods_that_never_say_a_last_word_are_not_kept_for_ever() -> None:
     for number in range(drains.MOST + 5):
         found.hold(str(number), (("b", "is not connected"),))
     assert len(found._held) == drains.MOST
+
+
+def test_a_last_resort_waits_for_itself() -> None:
+    said: list[str] = []
+    found = Drains(lambda workload: f"shop/{workload}", say=lambda who, how, bad: said.append(f"{who} {how}"))
+    found.hold("a", (("a", "is the last resort of shop/web:80"),))
+    assert said == ["shop/a leaves, and may still be called: it is the last resort of shop/web:80"]
+    found.hold("a", (("b", "is not connected"),))
+    found.tell("a", QUICK)
+    assert found.told()[0]["held"] == ("it is the last resort of shop/web:80", "shop/b is not connected")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -14,6 +13,7 @@ from sidewinder_operator.discovery.session import MISSED_PINGS, MOST_VERDICTS, U
 from sidewinder_operator.discovery.store import Picture, Store
 from sidewinder_sidecar import snapshot
 from sidewinder_sidecar.snapshot import stream
+from tests.support.examples import examples
 
 NAMES = ("route/a", "route/b", "service/a", "endpoints/a", "endpoints/b", "listener/in")
 POISON = 9  # a value that the model client refuses
@@ -432,7 +432,7 @@ class Converges(RuleBasedStateMachine):
 
 
 TestConverges = Converges.TestCase
-TestConverges.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestConverges.settings = examples(150, stateful_step_count=40)
 
 
 def test_what_the_client_doubts_and_has_is_handed_on() -> None:

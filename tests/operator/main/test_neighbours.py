@@ -122,6 +122,11 @@ def test_a_pod_retires_once_the_other_replica_has_sworn_it_off_and_said_who_know
             leaving = objects.pod("reviews-1", "reviews", "10.0.0.1")
             leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             on.server.put(objects.PODS, leaving)
+            await eventually(lambda: all(each.store.is_kept(on.uid) for each in (first, second)), 10)
+            assert not first.store.leaving | second.store.leaving, "its Service has nobody else"
+            ended = objects.slice_of("reviews", on.uid, "10.0.0.1")
+            ended["endpoints"][0]["conditions"] = {"ready": False, "serving": False, "terminating": True}
+            on.server.put(objects.SLICES, ended)
             await eventually(lambda: all(on.uid in each.store.leaving for each in (first, second)), 10)
             have(first, on.uid, 1)
             assert departures.leaving(on.uid)
@@ -130,6 +135,24 @@ def test_a_pod_retires_once_the_other_replica_has_sworn_it_off_and_said_who_know
             assert departures.retired({on.uid}) == set(), "the caller still knows it"
             have(second, other, 1)
             await eventually(lambda: departures.retired({on.uid}) == {on.uid}, 10)
+            turns = first.turned
+            ended["endpoints"][0]["conditions"]["serving"] = True
+            on.server.put(objects.SLICES, ended)
+            await eventually(lambda: first.turned > turns, 10)
+            assert on.uid in first.store.leaving, "an oath holds"
+
+    bench(work)
+
+
+def test_a_last_resort_that_ends_is_taken_out_by_every_replica() -> None:
+    async def work(on: Bench) -> None:
+        async with two(on) as both:
+            leaving = objects.pod("reviews-1", "reviews", "10.0.0.1")
+            leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            on.server.put(objects.PODS, leaving)
+            await eventually(lambda: all(each.store.is_kept(on.uid) for each in both), 10)
+            both[0].resign(on.uid)
+            await eventually(lambda: all(on.uid in each.store.leaving for each in both), 10)
 
     bench(work)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from types import SimpleNamespace
 
 import pytest
 import uvloop
 
+from sidewinder_sidecar.downstream.listener import Listener
 from sidewinder_sidecar.exchange import Proxy
 from sidewinder_sidecar.fleet import Fleet
 from sidewinder_sidecar.main import draining
@@ -18,7 +21,7 @@ from sidewinder_sidecar.messages import Call, Peer
 from sidewinder_sidecar.plan import listeners as plans
 from sidewinder_sidecar.plan.services import Table
 from sidewinder_sidecar.settings import Limits
-from sidewinder_sidecar.snapshot import Resource
+from sidewinder_sidecar.snapshot import Resource, stream
 from sidewinder_sidecar.snapshot.listeners import ListenerSpec
 from sidewinder_sidecar.snapshot.proxy import ProxySpec
 from sidewinder_sidecar.snapshot.services import ServiceSpec
@@ -30,16 +33,17 @@ from tests.support.calls import call
 POD = "pod-1"
 
 
-def made(pod: str = POD, **limits: float) -> Drain:
+def made(pod: str = POD, served: Callable[[Collection[str]], int] = lambda listeners: 0, **limits: float) -> Drain:
     bounds = Limits(**limits)
     wheel = Wheel.of(asyncio.get_running_loop())
     fleet = Fleet(wheel, lambda spec, seconds: Endpoint(spec, bounds, wheel, seconds))
     proxy = Proxy(fleet, wheel, lambda call: None, bounds)
-    return Drain(proxy, Listeners(proxy), bounds, pod)
+    return Drain(proxy, Listeners(proxy), bounds, pod, served)
 
 
-def own(terminating: bool) -> dict[str, Resource]:
-    return {"proxy/self": ProxySpec(name="reviews", namespace="shop", terminating=terminating)}
+def own(terminating: bool, last_resort: bool = False) -> dict[str, Resource]:
+    spec = ProxySpec(name="reviews", namespace="shop", terminating=terminating, last_resort=last_resort)
+    return {"proxy/self": spec}
 
 
 def endpoints(*uids: str) -> dict[str, Resource]:
@@ -49,8 +53,18 @@ def endpoints(*uids: str) -> dict[str, Resource]:
     return {"endpoints/a": spec}
 
 
+OPENED: list[Listeners] = []  # by the test that runs: a loop does not close while one of them is open
+
+
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    uvloop.run(asyncio.wait_for(test(), 10))
+    async def whole() -> None:
+        try:
+            await asyncio.wait_for(test(), 10)
+        finally:
+            while OPENED:
+                OPENED.pop().close()
+
+    uvloop.run(whole())
 
 
 class Stuck:
@@ -213,15 +227,22 @@ def test_what_an_application_calls_and_what_is_relayed_does_not_hold_it_back() -
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"connect"])
-def test_what_may_last_for_ever_holds_an_application_back_half_as_long(upgrade: bytes) -> None:
+def test_what_may_last_for_ever_holds_an_application_back_half_as_long(
+    upgrade: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = itertools.count(1000.0, 0.01)  # each look at the clock is a hundredth later, however busy the machine is
+    clock = SimpleNamespace(monotonic=lambda: next(steps))
+
     async def test() -> None:
+        monkeypatch.setattr(draining, "time", clock)
+        monkeypatch.setattr(draining, "ANSWERING_SECONDS", 0.001)
         one = made(drain_seconds=0.6)
         one.follow(own(terminating=True) | endpoints(POD))
         one.on_retired()
         one._proxy.running.add(asked(upgrade))
-        began = time.monotonic()
+        began = clock.monotonic()
         assert await one.may_end() == "retired"
-        assert 0.3 <= time.monotonic() - began < 0.6
+        assert 0.3 <= clock.monotonic() - began < 0.5
 
     run(test)
 
@@ -258,6 +279,150 @@ def test_a_process_that_ends_holds_nobody_back_for_its_requests() -> None:
         waiting = asyncio.create_task(one.may_end())
         await asyncio.sleep(0)
         await asyncio.gather(one.finish(asyncio.Event()), asyncio.wait_for(waiting, 0.2))
+
+    run(test)
+
+
+async def called(one: Drain) -> tuple[Listener, Listener]:
+    """One has a listener for its application's callers, and one for whom it calls; both are open."""
+    outbound(one)
+    inbound = ListenerSpec(name="in", direction="Inbound", address="127.0.0.1", port=0)
+    one._proxy.plan.listeners["in"] = plans.Listener(inbound, Table(()), None)
+    specs = [inbound, ListenerSpec(name="out", direction="Outbound", address="127.0.0.1", port=0)]
+    one._listeners.follow(await one._listeners.prepare(specs))
+    OPENED.append(one._listeners)
+    return one._listeners.open["in"][1], one._listeners.open["out"][1]
+
+
+def test_a_last_resort_serves_on_as_if_it_stayed_until_it_is_none() -> None:
+    async def test() -> None:
+        one = made()
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        assert not one._proxy.draining, "it is ready, and connections are kept"
+        assert one.seconds > 0
+        waiting = asyncio.create_task(one.may_end())
+        await asyncio.sleep(0.05)
+        one.follow(own(True) | endpoints(POD))
+        assert one._proxy.draining
+        await asyncio.sleep(0.15)
+        assert not waiting.done()
+        one.on_retired()
+        assert await waiting == "retired"
+        one.follow(own(True, last_resort=True))
+        assert one._proxy.draining, "nobody comes back"
+
+    run(test)
+
+
+def test_who_was_told_to_leave_does_so_though_it_is_a_last_resort() -> None:
+    async def test() -> None:
+        one = made()
+        one.begin("asked")
+        one.follow(own(True, last_resort=True))
+        assert one._proxy.draining
+
+    run(test)
+
+
+def test_a_last_resort_that_nobody_calls_may_end_and_takes_nobody_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every container asks; what the application itself calls goes on."""
+    monkeypatch.setattr(draining, "QUIET_SECONDS", 0.3)
+
+    async def test() -> None:
+        asked: list[Collection[str]] = []
+
+        def served(listeners: Collection[str]) -> int:
+            asked.append(listeners)
+            return 7
+
+        one = made(served=served)
+        inbound, outbound = await called(one)
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        began = time.monotonic()
+        assert await asyncio.gather(one.may_end(), one.may_end()) == ["idle", "idle"]
+        assert time.monotonic() - began >= 0.3
+        assert {*map(tuple, asked)} == {("in",)}
+        assert (inbound.closed, outbound.closed) == (True, False)
+        assert one._proxy.draining, "who asks for readiness hears of it"
+        assert await one.may_end() == "idle", "who asks later need not wait"
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        assert one._proxy.draining
+
+    run(test)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_last_resort_says_that_it_ends_and_waits_a_moment_until_nobody_calls(
+    heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "QUIET_SECONDS", 0.05)
+    if not heard:
+        monkeypatch.setattr(draining, "RESIGNED_SECONDS", 0.2)
+
+    async def test() -> None:
+        one, said = made(), list[stream.Resigned]()
+        inbound, _ = await called(one)
+
+        async def resign(message: stream.Resigned) -> None:
+            said.append(message)
+            assert one._proxy.draining
+            assert not inbound.closed, "somebody may call until then"
+            if heard:
+                one.follow(own(True) | endpoints(POD))
+                one.on_retired()
+
+        one.resign = resign
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        assert await asyncio.gather(one.may_end(), one.may_end()) == ["idle", "idle"]
+        assert inbound.closed
+        (message,) = said
+        assert 0.05 <= message.resigned <= one.seconds
+        assert bool(one.retired_seconds) is heard
+
+    run(test)
+
+
+@pytest.mark.parametrize("how", ["answered", "running", "connected"])
+def test_a_last_resort_that_is_called_goes_on_until_the_bound(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock and theirs are the same: each look finds another call."""
+    monkeypatch.setattr(draining, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(draining, "ANSWERING_SECONDS", 0.001)
+
+    async def test() -> None:
+        count = 0
+
+        def served(listeners: Collection[str]) -> int:
+            nonlocal count
+            count += how == "answered"
+            if how == "connected":
+                one._proxy.callers.met("in", 80, Peer("192.0.2.7", 1), 1.0)
+            return count
+
+        one = made(served=served, retire_seconds=0.6, drain_seconds=0.1)
+        inbound, _ = await called(one)
+        if how == "running":
+            one._proxy.running.add(call())
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        began = time.monotonic()
+        assert await one.may_end() == "late"
+        assert time.monotonic() - began >= 0.6
+        assert inbound.closed
+
+    run(test)
+
+
+def test_a_stranger_who_asked_before_a_pod_became_a_last_resort_does_not_end_it() -> None:
+    async def test() -> None:
+        one = made(retire_seconds=0.3)
+        inbound, _ = await called(one)
+        one.follow(own(False) | endpoints(POD))
+        stranger = asyncio.create_task(one.may_end())
+        one.follow(own(True, last_resort=True) | endpoints(POD))
+        assert one._began is not None
+        one._began += 60  # it became one long after
+        assert await stranger == "late"
+        assert not inbound.closed
+        assert not one._proxy.draining
 
     run(test)
 

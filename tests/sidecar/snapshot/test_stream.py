@@ -28,6 +28,7 @@ TO_SERVER = [
     stream.Released(1),
     stream.Trusts(("0123456789abcdef",), renewed=True),
     stream.Stale(("keys/idp",)),
+    stream.Resigned(resigned=2.5),
     stream.Drained(drained=0.5, leaving=2.0, retired=1.0, requests=3, upgraded=1, cut_requests=1),
     stream.Health({"shop/web:80 u 10.0.0.1 8080": False, "shop/web:80 v 10.0.0.2 8080": None}),
     stream.Ping(1),

@@ -53,6 +53,14 @@ def test_a_call_without_a_route():
     assert value(rendered(counted), "sidewinder_requests_total", route="", status=404, flag="NR") == 1
 
 
+def test_what_some_listeners_have_served_is_counted():
+    counted = Metrics()
+    for listener in ("inbound", "inbound", "out"):
+        counted.observe(call(listener=listener, status=200))
+    counted.observe(call(listener="inbound", status=503))
+    assert [counted.served(names) for names in (["inbound"], ["out", "inbound"], ["x"], [])] == [3, 4, 0, 0]
+
+
 def test_label_sets_are_bounded():
     counted = Metrics()
     for number in range(metrics.MAX_SERIES + 50):

@@ -6,7 +6,7 @@ Problem.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from sidewinder_operator.compile.policies import policies
 from sidewinder_operator.compile.registry import ROWS
 from sidewinder_operator.compile.routes import Routing, captures, routes, routing
 from sidewinder_operator.compile.sections import Attachments, Kept, Row, service_chain
-from sidewinder_operator.compile.services import backend, services
+from sidewinder_operator.compile.services import backend, services, with_last_resorts
 from sidewinder_operator.compile.targets import survey
 from sidewinder_operator.compile.workloads import Selection, gateways, workloads
 from sidewinder_operator.compile.wreck import Wreck
@@ -47,6 +47,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pods: tuple[PodReplica, ...] = ()
     ways_in: tuple[WayIn, ...] = ()
     verdicts: probers.Verdicts = {}  # what proxies have found out of the endpoints that they check
+    left: Collection[str] = ()  # pods that terminate and were taken out of all endpoints: they do not come back
 
 
 class Compiled(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ def compile_cluster(
     attachments = attach(world)
     found = workloads(healed, running.replicas, running.pods)
     selection = Selection(healed, found)
-    called = services(healed, selection, Identities(found, options.cluster_domain), stale, problems)
+    called = services(healed, selection, Identities(found, options.cluster_domain), stale, problems, running.left)
     routed = routing(healed, called, attachments, rows, stale, problems)
     meant = routes(routed)
     problems.extend(conflicts(meant, routed.placed))
@@ -94,7 +95,7 @@ def compile_cluster(
     problems.extend(mtls.weaker(attachments))
     problems.extend(keys.problems(healed))
     mesh = Mesh(
-        workloads=ruled,
+        workloads=with_last_resorts(ruled, called),
         gateways=gateways(running.ways_in),
         services={name: _placed(routed, service, rows) for name, service in called.items()},
         backends=_backends(routed, called),

@@ -1,12 +1,13 @@
 """Services as callers meet them: ports, who answers there, and how each is called. Called by `compiler`.
 
-Endpoints come from written EndpointSlices and from the workloads that the Service selects, whichever there are.
+Endpoints come from written EndpointSlices and from the workloads that the Service selects, whichever there are. Where
+none of a port's is ready, those that terminate and still serve are its last resort, as for kube-proxy (KEP-1669).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -43,8 +44,10 @@ def services(
     identities: Identities,
     stale: frozenset[Reference],
     problems: list[Problem],
+    left: Collection[str] = (),
 ) -> dict[str, MeshService]:
-    """All Services that have a port of ours to call, by "<namespace>/<name>", still without routes."""
+    """All Services that have a port of ours to call, by "<namespace>/<name>", still without routes. `left`: pods that
+    are nobody's last resort any more."""
     slices = _by_service(cluster, problems)
     asked = _asked(cluster)
     found = {}
@@ -55,12 +58,13 @@ def services(
                 found["/".join(key)] = outside
             continue
         members, own_slices = selection.members(key), slices.get(key, ())
+        known = _told(members, asked, left)
         addresses = _addresses(service)
         found["/".join(key)] = MeshService(
             namespace=key[0],
             name=key[1],
             ports=tuple(
-                _port(service, port, members, own_slices, identities, asked) for port in _served(service, problems)
+                _port(service, port, own_slices, members, known, identities) for port in _served(service, problems)
             ),
             addresses=addresses,
             headless=service.spec.cluster_ip == HEADLESS,
@@ -136,19 +140,24 @@ def _served(service: Service, problems: list[Problem]) -> Iterator[ServicePort]:
 def _port(
     service: Service,
     port: ServicePort,
-    members: Iterable[MeshWorkload],
     slices: Iterable[EndpointSlice],
+    members: Iterable[MeshWorkload],
+    known: Told,
     identities: Identities,
-    asked: frozenset[str],
 ) -> MeshPort:
+    own = _of_family(service, slices)
     found: dict[tuple[str, str, int], MeshEndpoint] = {}
-    for endpoint in (
-        *_sliced(service, port, _of_family(service, slices), _told(members, asked), identities),
-        *_selected(service, port, members, identities),
-    ):
-        key = endpoint.uid, endpoint.address, endpoint.port
-        if endpoint.ready or key not in found:  # while slices are rewritten one may stand in two: ready counts
-            found[key] = endpoint
+
+    def add(endpoints: Iterable[MeshEndpoint]) -> None:
+        for endpoint in endpoints:
+            key = endpoint.uid, endpoint.address, endpoint.port
+            if endpoint.ready or key not in found:  # while slices are rewritten one may stand in two: ready counts
+                found[key] = endpoint
+
+    add(_sliced(service, port, own, known, identities))
+    add(_selected(service, port, members, identities))
+    if not any(endpoint.ready for endpoint in found.values()):
+        add(_sliced(service, port, own, known, identities, last_resort=True))
     return MeshPort(
         name=port_name(service.namespace, service.name, port.port),
         port=port.port,
@@ -177,11 +186,12 @@ class Told(NamedTuple):
     """What slices do not tell of their pods, by uid."""
 
     leaving: frozenset[str]  # being deleted: known before their slices say it
+    left: Collection[str]  # among them: those that were taken out already
     labels: Mapping[str, dict[str, str]]
     weights: Mapping[str, int]
 
 
-def _told(members: Iterable[MeshWorkload], asked: frozenset[str]) -> Told:
+def _told(members: Iterable[MeshWorkload], asked: frozenset[str], left: Collection[str]) -> Told:
     """`asked` are the labels worth knowing."""
     pods = [workload for workload in members if workload.kind == POD]
     labels = {
@@ -189,7 +199,20 @@ def _told(members: Iterable[MeshWorkload], asked: frozenset[str]) -> Told:
         for workload in (pods if asked else ())
     }
     weights = {workload.uid: weight(workload.labels) for workload in pods if WEIGHT in workload.labels}
-    return Told(frozenset(workload.uid for workload in members if workload.terminating), labels, weights)
+    return Told(frozenset(workload.uid for workload in members if workload.terminating), left, labels, weights)
+
+
+def with_last_resorts(workloads: dict[str, MeshWorkload], called: Mapping[str, MeshService]) -> dict[str, MeshWorkload]:
+    """Those who terminate and are called all the same know it: their proxies are told."""
+    leaving = {workload.uid for workload in workloads.values() if workload.terminating}
+    if not leaving:
+        return workloads
+    ports = (port for service in called.values() for port in service.ports)
+    kept = {endpoint.uid for port in ports for endpoint in port.endpoints if endpoint.ready and endpoint.uid in leaving}
+    return {
+        key: msgspec.structs.replace(workload, last_resort=True) if workload.uid in kept else workload
+        for key, workload in workloads.items()
+    }
 
 
 def _selected(
@@ -222,8 +245,11 @@ def _sliced(
     slices: Iterable[EndpointSlice],
     known: Told,
     identities: Identities,
+    *,
+    last_resort: bool = False,
 ) -> Iterator[MeshEndpoint]:
-    """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count."""
+    """What the cluster says of its pods. Who is leaving gets nothing new, not even where readiness does not count;
+    `last_resort`: those who are leaving and still serve get it, and nobody else."""
     any_ready = service.spec.publish_not_ready_addresses
     for each in slices:
         numbers = [
@@ -236,6 +262,11 @@ def _sliced(
             uid = endpoint.target_ref.uid if endpoint.target_ref is not None else ""
             told = endpoint.conditions
             stays = not told.terminating and uid not in known.leaving
+            if last_resort:
+                serves = told.ready is not False if told.serving is None else told.serving
+                ready = not stays and serves and uid not in known.left
+            else:
+                ready = stays and (any_ready or told.ready is not False)
             for number in numbers:
                 yield MeshEndpoint(
                     uid=uid or address,
@@ -243,7 +274,7 @@ def _sliced(
                     port=number,
                     weight=known.weights.get(uid, 1),
                     zone=endpoint.zone,
-                    ready=stays and (any_ready or told.ready is not False),
+                    ready=ready,
                     labels=known.labels.get(uid, {}),
                     identity=identities.at(uid, address, number),
                 )

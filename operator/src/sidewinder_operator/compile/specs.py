@@ -155,6 +155,7 @@ def proxy(mesh: Mesh, workload: MeshWorkload) -> ProxySpec:
         trace_percent=mesh.trace_percent,
         lazy=workload.lazy,
         terminating=workload.terminating,
+        last_resort=workload.last_resort,
     )
 
 

@@ -106,7 +106,7 @@ class Acks:
         self._watching.append(wake)
 
     def care(self, wake: Callable[[], None]) -> None:
-        """Calls `wake` whenever `health` may be another."""
+        """Calls `wake` whenever `health` may be another, or a last resort is none to another replica."""
         self._caring.append(wake)
 
     def listen(self, heard: Callable[[str], None], left: Callable[[], None] = lambda: None) -> Callable[[], None]:
@@ -189,6 +189,8 @@ class Acks:
             else:
                 theirs.pop(workload, None)
         self._sworn[replica] = (self._sworn.get(replica, set()) | set(sworn)) - set(over)
+        if any(map(self._store.is_kept, sworn)):  # no last resort any more: replicas agree
+            self._wake_caring()
         if maybe or sworn:
             self._wake()
 
@@ -295,6 +297,10 @@ class Acks:
     def leaving(self) -> Collection[str]:
         """The pods that this replica has sworn off."""
         return self._leaving
+
+    def sworn(self) -> set[str]:
+        """The pods that some other replica has sworn off."""
+        return set[str]().union(*self._sworn.values())
 
     def is_sworn(self, workload: str) -> bool:
         """Every other replica that is heard has sworn this pod off."""

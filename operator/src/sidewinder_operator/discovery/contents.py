@@ -20,6 +20,7 @@ OWN = "inbound"  # and a port: a proxy's own application, which every proxy call
 
 class _Leaving(msgspec.Struct):
     terminating: bool = False
+    last_resort: bool = False
 
 
 def is_shared(name: str) -> bool:
@@ -34,7 +35,8 @@ class Contents:
     def __init__(self) -> None:
         self.ready: dict[str, dict[str, frozenset[str]]] = {}  # endpoints → version, the newest last → pods' uids
         self.forgotten: set[str] = set()  # endpoints some of whose versions are not known any more
-        self._leaving: dict[str, None] = {}  # versions of `proxy/self` that tell a pod that it goes
+        # Versions of `proxy/self` that tell a pod that it goes, and whether it is called all the same.
+        self._leaving: dict[str, bool] = {}
 
     def learn(self, encoded: Encoded) -> None:
         """A version of a resource, before it is sent to anybody."""
@@ -47,14 +49,18 @@ class Contents:
                 self.forgotten.add(encoded.name)
             if len(self.ready) > NAMES:
                 self._forget(next(iter(self.ready)))
-        elif encoded.name == PROXY and msgspec.json.decode(encoded.raw, type=_Leaving).terminating:
-            self._leaving[encoded.version] = None
+        elif encoded.name == PROXY and (told := msgspec.json.decode(encoded.raw, type=_Leaving)).terminating:
+            self._leaving[encoded.version] = told.last_resort
             if len(self._leaving) > NAMES:
                 del self._leaving[next(iter(self._leaving))]
 
     def is_leaving(self, version: str | None) -> bool:
         """Whether a proxy of this version has been told that its pod goes."""
         return version in self._leaving
+
+    def is_kept(self, version: str | None) -> bool:
+        """Whether it has also been told that it is a Service's last resort: endpoints name it as ready still."""
+        return version is not None and self._leaving.get(version, False)
 
     def naming(self, pods: Collection[str]) -> dict[str, dict[str, frozenset[str]]]:
         """The endpoints that have named one of these pods as ready, or may have."""
@@ -63,6 +69,11 @@ class Contents:
             for name, versions in self.ready.items()
             if name in self.forgotten or any(not ready.isdisjoint(pods) for ready in versions.values())
         }
+
+    def last_named(self, pod: str) -> list[str]:
+        """The Services' ports of which the newest version names this pod as ready."""
+        newest = ((name, next(reversed(versions.values()))) for name, versions in self.ready.items() if versions)
+        return sorted(name.removeprefix(ENDPOINTS) for name, ready in newest if pod in ready)
 
     def _forget(self, name: str) -> None:
         del self.ready[name]

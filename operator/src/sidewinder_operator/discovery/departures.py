@@ -11,6 +11,8 @@ early:
 4. While a replica is not heard, nobody retires: a sidecar that is known here may be there meanwhile. When that lasts,
    those that are known here have answered pings since, and are here; the others may be there, and hold anything.
 5. For a while after a replica has gone for good, those that are not known to be anywhere may hold what it had not told.
+6. A pod that is a Service's last resort is named as ready, though it leaves: it has not retired, and is not sworn off.
+   Once taken out it stays out (`compile.compiler.Running.left`): an oath holds for ever.
 
 Cheap, because it looks only at the endpoints that have ever named one of those that leave: a look-up for each sidecar.
 """
@@ -37,7 +39,7 @@ PATIENT_SECONDS = 2.0  # after which it is told for whom a pod waits; most have 
 MOST_HOLDERS = 10  # that are named
 MOST_HELD = 3  # pods of which that is found out in one look: 5 ms each among 5 000 sidecars
 
-# Whom a pod waits for, "" for another replica of the operator, and why.
+# Whom a pod waits for, "" for another replica of the operator, and why. Itself, where it is a last resort.
 Holder: TypeAlias = tuple[str, str]
 
 
@@ -126,7 +128,7 @@ class Departures:
         """Those of these pods that no sidecar sends anything new to."""
         if self._is_deaf():
             return set()
-        left = {pod for pod in leaving if self._acks.is_sworn(pod)}
+        left = {pod for pod in leaving if self._acks.is_sworn(pod) and not self._store.is_kept(pod)}
         if not left:
             return left
         naming = self._store.contents.naming(left)
@@ -149,6 +151,9 @@ class Departures:
 
     def holders(self, pod: str) -> Iterator[Holder]:
         """Why a pod has not retired: who may still send something new to it."""
+        if self._store.is_kept(pod):  # all who know it name it
+            yield pod, f"is the last resort of {' and '.join(self._store.contents.last_named(pod))}"
+            return
         if self._is_deaf():
             yield "", "is not heard"
         elif not self._acks.is_sworn(pod):

@@ -54,12 +54,17 @@ class Drains:
     def hold(self, workload: str, holders: tuple[tuple[str, str], ...]) -> None:
         """A pod goes on waiting until nobody sends it anything new, for these (`departures.Holder`): said once, since
         they may be others every second."""
-        named = tuple(f"{self._name(who) if who else 'another replica of the operator'} {why}" for who, why in holders)
-        if self._held.pop(workload, None) is None:
+        named = tuple(f"{self._called(who, workload)} {why}" for who, why in holders)
+        before = self._held.pop(workload, None)
+        if before is None:
             self._say(self._name(workload), f"leaves, and may still be called: {'; '.join(named)}", False)
-        self._held[workload] = named
+        own = (word for word in before or () if word.startswith("it "))  # it was a last resort: told to the end
+        self._held[workload] = tuple(dict.fromkeys((*own, *named)))
         if len(self._held) > MOST:  # killed, or without a last word
             del self._held[next(iter(self._held))]
+
+    def _called(self, who: str, workload: str) -> str:
+        return "it" if who == workload else self._name(who) if who else "another replica of the operator"
 
     def tell(self, workload: str, report: stream.Drained) -> None:
         """A proxy has ended in order."""

@@ -104,6 +104,7 @@ class Discovery:
         rejected: Callable[[str, Session], None] = lambda workload, session: None,
         doubted: Callable[[tuple[str, ...]], None] = lambda names: None,
         drained: Callable[[str, stream.Drained], None] = lambda workload, told: None,
+        resigned: Callable[[str], None] = lambda workload: None,
         listen_seconds: float = LISTEN_SECONDS,
     ) -> None:
         self._store = store
@@ -114,6 +115,7 @@ class Discovery:
         self._drain_seconds = drain_seconds
         self._rebalance_seconds = rebalance_seconds
         self._rejected = rejected
+        self._resigned = resigned  # a last resort ends
         self._drained = drained  # a client's last word: how its drain went
         self._doubted = doubted  # resources that a client takes for out of date, by name
         self.clients: dict[str, Client] = {}
@@ -238,6 +240,8 @@ class Discovery:
                 session.receive(message)
                 if isinstance(message, stream.Drained):
                     self._drained(client.workload, message)
+                if isinstance(message, stream.Resigned):
+                    self._resigned(client.workload)
                 if isinstance(message, stream.Greeting):
                     self._on_hello(client)
                 if isinstance(message, stream.Health):

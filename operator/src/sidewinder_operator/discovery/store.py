@@ -197,6 +197,11 @@ class Store:
             self._wants[workload] = dict.fromkeys(keys[:MOST_WANTS])
             self.want(workload, ())
 
+    def is_kept(self, workload: str) -> bool:
+        """Whether it leaves, and endpoints name it as ready all the same: the last resort of a Service."""
+        picture = self.pictures.get(workload)
+        return picture is not None and self.contents.is_kept(picture.versions.get(PROXY))
+
     # ── who waits ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self, wake: Callable[[], None], workload: str | None = None) -> Callable[[], None]:
@@ -237,7 +242,8 @@ class Store:
                 self.pictures[workload] = Picture(resources, old.versions, old.state)
             return False
         self.pictures[workload] = Picture(resources, versions, snapshot.state(versions))
-        if self.contents.is_leaving(versions.get(PROXY)):
+        own = versions.get(PROXY)
+        if self.contents.is_leaving(own) and not self.contents.is_kept(own):
             self.leaving.add(workload)
         else:
             self.leaving.discard(workload)

@@ -60,6 +60,7 @@ class Doors:
             rejected=self._on_rejected,
             doubted=process.issuers.doubt,
             drained=process.drains.tell,
+            resigned=process.resign,
         )
         self.rejections = 0
         application = self.discovery.application()

@@ -73,6 +73,7 @@ class Process:
         # what it serves
         self.store = Store()
         self.acks = Acks(self.store)
+        self.resigned: set[str] = set()  # last resorts that end all the same
         options = Options(
             system_namespace=settings.namespace,
             cluster_domain=settings.cluster_domain,
@@ -199,9 +200,19 @@ class Process:
 
     def _collect(self) -> Collected:
         known = self.known = self.watch.look()
-        running = Running(pods=known.pods, verdicts=self.acks.health())
+        running = Running(pods=known.pods, verdicts=self.acks.health(), left=self._left())
         cluster = msgspec.structs.replace(known.cluster, keys=self.issuers.keys())
         return Collected(cluster=cluster, problems=known.problems, wrecks=known.wrecks, running=running)
+
+    def resign(self, workload: str) -> None:
+        """A last resort ends: it is none any more."""
+        self.resigned.add(workload)
+        self.reconciler.ring()
+
+    def _left(self) -> frozenset[str]:
+        """Who is no last resort any more: this replica has said that it names them no longer, or another has."""
+        self.resigned &= self.store.pictures.keys()
+        return frozenset(self.store.leaving | self.resigned | self.acks.sworn())
 
     def _report(self, done: Round) -> None:
         assert self.known is not None

@@ -103,6 +103,7 @@ class MeshWorkload(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     ready: bool = True
     terminating: bool = False
+    last_resort: bool = False  # it terminates, and endpoints name it as ready still: there is nobody else
     policy: str = ""  # pods only: the same for ports that nobody declared
 
     @property

@@ -293,8 +293,8 @@ class Discovery:
         self.refusal = why
         log.warning("discovery: the configuration is %s", why)
 
-    async def tell(self, message: stream.Drained) -> None:
-        """The process ends: one last word, where somebody listens."""
+    async def tell(self, message: stream.Drained | stream.Resigned) -> None:
+        """The application ends, or the process: one last word, where somebody listens."""
         if self._channel is not None and self.connected:
             try:
                 await self._channel.send(stream.encode(message))

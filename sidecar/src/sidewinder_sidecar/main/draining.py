@@ -1,13 +1,16 @@
 """How a sidecar leaves. Told by discovery and by signals, asked by `pages`; made by main's recipe.
 
 1. The operator says that the pod is being deleted (`ProxySpec.terminating`): the drain begins. Everything is accepted
-   on, every answer says `Connection: close`, and the proxy is not ready.
+   on, every answer says `Connection: close`, and the proxy is not ready. A pod that is also told that it is a Service's
+   last resort (`ProxySpec.last_resort`: nobody else is ready) serves on as if it stayed: ready, with connections kept.
 2. Meanwhile `GET /drain` holds back the end of the application: the kubelet asks there before it ends a container. It
    is answered once the operator says that nobody sends anything new (`retired`), at once where nobody ever knew of
-   this pod, at the latest after `retire_seconds`; and then once the requests that the application answers just now have
-   ended, `drain_seconds` after the question at the latest: most applications drop them when they are told to end.
-   WebSockets and tunnels, which may last for ever, get half of that; relayed connections, which rest in pools, nothing.
-   Asking changes nothing: a stranger may do it.
+   this pod, after QUIET_SECONDS without a request where it is a last resort (`idle`), and at the latest after
+   `retire_seconds`. A last resort that ends for one of the latter says so (`Resigned`), waits a moment to be retired,
+   and refuses callers from then on: their requests would be broken off. It is answered only once the requests that the
+   application answers just now have ended, `drain_seconds` after the question at the latest: most applications drop
+   them when they are told to end. WebSockets and tunnels, which may last for ever, get half of that; relayed
+   connections, which rest in pools, nothing. Asking changes nothing else: a stranger may do it.
 3. SIGTERM, which comes when every application container has ended: accept no more, finish what runs, and end; what does
    not end within `drain_seconds` is ended.
 4. The last word to the operator (`report`): how long it took, and what it waited for.
@@ -19,7 +22,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Literal, TypeAlias
 
 from sidewinder_sidecar.exchange import Proxy
@@ -38,10 +41,15 @@ LOOK_SECONDS = 0.02  # how often a drain looks whether it is over
 HUSH_SECONDS = 2.0  # in which nobody comes who is not of the mesh: then those who are asked know better, too
 STRANGERS_SECONDS = 10.0  # that they are waited for; some ask for ever
 RECENT_SECONDS = 60.0  # after which who came is no caller any more
+# After which a last resort that nobody calls may end: about what another pod takes to come, and whoever ends a Service
+# on purpose waits no longer. Its requests count from the moment on at which it became one.
+QUIET_SECONDS = 5.0
+RESIGNED_SECONDS = 2.0  # that one which ends all the same waits until nobody is told of it any more
 ANSWERING_SECONDS = 0.1  # how often who holds an application back looks whether it still answers somebody
 
-# Why whoever waited may end: everybody who knew the pod knows better, nobody ever knew it, or waiting has an end.
-Outcome: TypeAlias = Literal["retired", "unknown", "late", "leaving"]
+# Why whoever waited may end: everybody who knew the pod knows better, nobody ever knew it, nobody calls the last one
+# left, or waiting has an end.
+Outcome: TypeAlias = Literal["retired", "unknown", "idle", "late", "leaving"]
 
 
 class Crowded(Exception):
@@ -49,19 +57,34 @@ class Crowded(Exception):
 
 
 class Drain:
-    """One per process. `pod`: the pod's uid, by which endpoints name it; "" where there is none."""
+    """One per process. `pod`: the pod's uid, by which endpoints name it; "" where there is none. `served`: how many
+    requests that came to these listeners have ended."""
 
-    def __init__(self, proxy: Proxy, listeners: Listeners, limits: Limits, pod: str) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        listeners: Listeners,
+        limits: Limits,
+        pod: str,
+        served: Callable[[Collection[str]], int] = lambda listeners: 0,
+    ) -> None:
         self._proxy = proxy
         self._listeners = listeners
         self._limits = limits
         self._pod = pod
+        self._served = served
         self._over = asyncio.Event()  # nobody sends anything new any more
         self._told = False  # to stop: nobody needs to be held back any more
         self._resources: Mapping[str, Resource] = {}
         self.followed = False  # somebody tells the configuration, and so may tell that it has retired
         self.known = False  # to others, as an endpoint: now or some time ago
         self.waiting = 0
+        self._insists = False  # on being left, whatever the operator says
+        self._kept = False  # as a last resort
+        self._resignation: asyncio.Task[Outcome] | None = None  # from being one
+        self.resign: Callable[[stream.Resigned], Awaitable[None]] | None = None  # how the operator is told
+        self._calls = (0, 0)  # when they were last looked at
+        self._called = 0.0  # when they were last others
         # what metrics ask for
         self._began: float | None = None
         self._ended: float | None = None
@@ -79,7 +102,8 @@ class Drain:
         self._resources = resources
         own = resources.get("proxy/self")
         if isinstance(own, ProxySpec) and own.terminating:
-            self.begin("the pod is being deleted")
+            self._start("the pod is being deleted")
+            self._keep(own.last_resort)
 
     def _is_named(self, resources: Mapping[str, Resource]) -> bool:
         """Whether endpoints name this pod; but for those by which its own proxy finds its own application."""
@@ -93,10 +117,49 @@ class Drain:
 
     def begin(self, why: str) -> None:
         """From here on: accept, say `Connection: close`, be not ready."""
-        self._proxy.draining = True
+        self._insists = self._proxy.draining = True
+        self._start(why)
+
+    def _start(self, why: str) -> None:
         if self._began is None:
             self._began = time.monotonic()
             log.info("draining: %s; %d requests run", why, len(self._proxy.running))
+
+    def _keep(self, kept: bool) -> None:
+        """Be a last resort, or not any more."""
+        kept = kept and not (self._insists or self._over.is_set())
+        if kept and not self._kept:
+            self._called = time.monotonic()
+            log.info("a last resort: nobody else is ready, and requests come on")
+        self._kept = kept
+        self._proxy.draining = not kept
+
+    def _is_idle(self) -> bool:
+        """Whether it is a last resort that nobody calls. Asked often: it knows only what it has seen."""
+        names, now = self._listeners.inbound(), time.monotonic()
+        calls = self._served(names), sum(row.connections for row in self._proxy.callers.rows.values())
+        if calls != self._calls or self._answering()[0]:
+            self._calls, self._called = calls, now
+        return self._kept and now - self._called >= QUIET_SECONDS
+
+    async def _give_up(self, why: Outcome) -> Outcome:
+        """A last resort ends all the same, once for all who ask."""
+        if self._resignation is None:
+            if not self._kept:
+                return why
+            self._kept, self._insists = False, True
+            self._proxy.draining = True
+            self._resignation = asyncio.create_task(self._resign(why))
+        return await asyncio.shield(self._resignation)
+
+    async def _resign(self, why: Outcome) -> Outcome:
+        """Callers go elsewhere; those who do not in time are refused, since their requests would be broken off."""
+        if self.resign is not None:
+            await self.resign(stream.Resigned(self.seconds))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), RESIGNED_SECONDS)
+        self._listeners.refuse()
+        return why
 
     def on_retired(self) -> None:
         """The operator: nobody sends anything new to this pod."""
@@ -131,11 +194,21 @@ class Drain:
 
     async def _retirement(self) -> Outcome:
         """Nobody sends anything new."""
-        try:
-            await asyncio.wait_for(self._over.wait(), self._limits.retire_seconds)
-        except TimeoutError:
-            log.warning("not retired within %g s: somebody may still send requests here", self._limits.retire_seconds)
-            return "late"
+        end = time.monotonic() + self._limits.retire_seconds
+        while not self._over.is_set():
+            if self._resignation is not None:
+                return await self._give_up("late")
+            left = end - time.monotonic()
+            if self._is_idle():
+                log.info("a last resort that nobody has called for %g s: it may end", QUIET_SECONDS)
+                return await self._give_up("idle")
+            if left <= 0:
+                limit = self._limits.retire_seconds
+                log.warning("not retired within %g s: somebody may still send requests here", limit)
+                early = self.seconds < limit / 2  # a stranger asked, before anybody left
+                return "late" if early else await self._give_up("late")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), min(left, ANSWERING_SECONDS))
         return "retired" if self.retired_seconds else "leaving"
 
     async def _hush(self, asked: float) -> None:

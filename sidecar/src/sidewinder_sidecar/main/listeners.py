@@ -73,6 +73,16 @@ class Listeners:
         """Connections over the limit."""
         return sum(one.turned_away for one in self.all())
 
+    def inbound(self) -> list[str]:
+        """The names of those by which others call the application."""
+        planned = self._proxy.plan.listeners
+        return [name for name in self.open if (one := planned.get(name)) is not None and one.inbound]
+
+    def refuse(self) -> None:
+        """Accept nothing more for the application, which may go on calling others."""
+        for name in self.inbound():
+            self.open[name][1].drain()
+
     def drain(self) -> None:
         """Accept no more; each connection ends after what it is doing."""
         for one in self.all():

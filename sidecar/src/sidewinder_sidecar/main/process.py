@@ -83,7 +83,7 @@ class Process:
         self.proxy.record_relayed = self.recorder.relayed
         self.proxy.traces = self.recorder.spans is not None
         self.listeners = Listeners(self.proxy)
-        self.drain = Drain(self.proxy, self.listeners, limits, settings.pod_uid)
+        self.drain = Drain(self.proxy, self.listeners, limits, settings.pod_uid, self.metrics.served)
         # what it is told to do
         self.configuration = Configuration(self.proxy, self.listeners)
         self.source = ""
@@ -203,6 +203,7 @@ class Process:
             retired=self.drain.on_retired,
             trusts=self._trusts,
         )
+        self.drain.resign = self.discovery.tell
         self.configuration.on_settled = self.discovery.release
         self.proxy.fetch = self.wants.fetch
         self.supervisor.start("discovery", self.discovery.run)

@@ -18,3 +18,4 @@ class ProxySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     trace_percent: float = 1.0  # of root traces; a parent's decision is followed
     lazy: bool = False  # the snapshot holds its own namespace and what was wanted: an unknown `ip:port` is asked for
     terminating: bool = False  # the pod is being deleted: the drain begins
+    last_resort: bool = False  # and still it is called: of a Service that it answers for, nobody is ready

@@ -1,7 +1,7 @@
 """The discovery stream's messages: one JSON object a line, one key that says which (`operator.md`, Discovery).
 
 S→C: begin, set, drop, commit, unknown, retired, ping, goodbye. C→S: hello, want, ack, nack, seen, released, trusts,
-stale, health, drained, pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is
+stale, health, resigned, drained, pong. A transaction is begin, sets, drops, commit: applied whole or not at all; one is
 outstanding at a time. Numbers live per stream. What is not known is refused: the stream closes with the reason, the
 last good configuration serves on.
 """
@@ -162,6 +162,13 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     health: dict[str, bool | None]
 
 
+class Resigned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Service's last resort ends all the same, `resigned` seconds after it began to leave: nobody is to be told of it
+    any more, and it waits a moment for that."""
+
+    resigned: Annotated[float, msgspec.Meta(ge=0)]
+
+
 class Drained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The client's process ends, and this is its last word: `drained` seconds after it was told to stop, `leaving`
     seconds after it began to leave. `retired`: after how many of these nobody sent anything new; 0.0: nobody said so.
@@ -179,7 +186,9 @@ class Drained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 ToClient: TypeAlias = Begin | Set | Drop | Commit | Unknown | Retired | Ping | Pong | Goodbye
-ToServer: TypeAlias = Greeting | Want | Ack | Nack | Seen | Released | Trusts | Stale | Health | Drained | Ping | Pong
+ToServer: TypeAlias = (
+    Greeting | Want | Ack | Nack | Seen | Released | Trusts | Stale | Health | Resigned | Drained | Ping | Pong
+)
 
 _TO_CLIENT: dict[str, type[ToClient]] = {
     "begin": Begin, "set": Set, "drop": Drop, "commit": Commit, "unknown": Unknown,
@@ -188,7 +197,7 @@ _TO_CLIENT: dict[str, type[ToClient]] = {
 _TO_SERVER: dict[str, type[ToServer]] = {
     "hello": Greeting, "want": Want, "ack": Ack, "nack": Nack, "seen": Seen,
     "released": Released, "trusts": Trusts, "stale": Stale, "health": Health, "drained": Drained,
-    "ping": Ping, "pong": Pong,
+    "resigned": Resigned, "ping": Ping, "pong": Pong,
 }  # fmt: skip
 _ENCODER = msgspec.json.Encoder()
 

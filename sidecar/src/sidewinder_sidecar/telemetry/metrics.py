@@ -7,7 +7,7 @@ are read when they are rendered, by functions that main registers.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from sidewinder_sidecar.errors import TABLE
@@ -102,6 +102,10 @@ class Metrics:
     def requests(self) -> int:
         """All exchanges so far."""
         return sum(sum(series.outcomes.values()) for series in self.series.values())
+
+    def served(self, listeners: Collection[str]) -> int:
+        """The exchanges of these listeners' so far."""
+        return sum(sum(series.outcomes.values()) for key, series in self.series.items() if key[0] in listeners)
 
     def render(self) -> Iterator[str]:
         """The exposition in pieces, so that the loop can serve in between."""
