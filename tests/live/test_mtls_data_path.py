@@ -3,6 +3,7 @@
 Certificates are the operator's own code's (`authority/sign`); the identity's files are written as `sidewinder up` does.
 """
 
+import asyncio
 import contextlib
 import datetime as dt
 import random
@@ -296,3 +297,62 @@ def test_renewing_certificates_and_roots_under_load_fails_no_request(tmp_path, a
         assert set(statuses) == {200}
         assert counted(caller, "client")["ok"] >= 4
         assert "refused" not in counted(caller, "client")
+
+
+SLOW_SECONDS, TRY_SECONDS = 1.5, 0.5
+
+
+async def _slow_to_begin(port, reader, writer):
+    """What a connection says first comes late, as where a proxy has no time for a handshake; the rest at once."""
+    there, on = await asyncio.open_connection("127.0.0.1", port)
+
+    async def carry(source, sink):
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+        sink.close()
+
+    on.write(await reader.read(65536) or b"")
+    await asyncio.sleep(0)
+    first = await there.read(65536)
+    await asyncio.sleep(SLOW_SECONDS)
+    writer.write(first)
+    await asyncio.gather(carry(reader, on), carry(there, writer))
+
+
+@pytest.fixture
+def slow(tmp_path, app):
+    """A called proxy behind a way on which handshakes are slow: its port there, and how many have come."""
+    by = trust()
+    (tmp_path / "in").mkdir()
+    identity(tmp_path / "in/id", by, named("reviews"))
+    loop, came = asyncio.new_event_loop(), []
+    with sidecar(tmp_path / "in", snapshot(app.port), IDENTITY=str(tmp_path / "in/id")) as called:
+        port = called.ready()
+
+        async def take(reader, writer):
+            came.append(1)
+            await _slow_to_begin(port, reader, writer)
+
+        server = loop.run_until_complete(asyncio.start_server(take, "127.0.0.1", 0))
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        yield server.sockets[0].getsockname()[1], came, by
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def test_a_handshake_that_takes_longer_than_a_try_is_not_begun_for_ever(tmp_path, slow):
+    port, came, by = slow
+    made = calling(port)
+    made["route/shop/reviews"]["rules"][0] |= {"backend_timeout": TRY_SECONDS}
+    (tmp_path / "out").mkdir()
+    identity(tmp_path / "out/id", by, named("web"))
+    with sidecar(tmp_path / "out", made, IDENTITY=str(tmp_path / "out/id")) as caller:
+        outside = caller.ready()
+        assert caller.ask(outside, "/a", host="reviews").status == 504
+        caller.wait(lambda: counted(caller, "client").get("ok"), 10)  # though nobody waits for it any more
+        before = len(came)
+        for _ in range(5):
+            assert caller.ask(outside, "/a", host="reviews").status == 200
+        assert len(came) == before == 1

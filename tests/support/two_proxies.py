@@ -47,8 +47,9 @@ def renew(keyring: Keyring, folder: Path) -> None:
 class One:
     """A proxy with one redirected listener and one service."""
 
-    def __init__(self, keyring: Keyring, direction: str, to: EndpointSpec, limits: Limits, **service: Any) -> None:
-        wheel = Wheel.of(asyncio.get_running_loop())
+    def __init__(
+        self, keyring: Keyring, direction: str, to: EndpointSpec, limits: Limits, wheel: Wheel, **service: Any
+    ) -> None:
         self.keyring = keyring
         self.endpoints: list[Endpoint] = []
         self.calls: list[Call] = []
@@ -112,13 +113,15 @@ async def proxies(
     *,
     expected: str = REVIEWS,
     limits: Limits | None = None,
+    wheel: Wheel | None = None,
     **service: Any,
 ) -> AsyncIterator[tuple[One, One]]:
-    """The calling and the called one, open."""
+    """The calling and the called one, open. Their time is the loop's, or that of one wheel."""
     limits = limits or Limits()
-    inside = One(called, "Inbound", EndpointSpec(uid="app", address="127.0.0.1", port=app), limits, **service)
+    wheel = Wheel.of(asyncio.get_running_loop()) if wheel is None else wheel
+    inside = One(called, "Inbound", EndpointSpec(uid="app", address="127.0.0.1", port=app), limits, wheel, **service)
     to = EndpointSpec(uid="pod", address="127.0.0.1", port=await inside.open(), identity=expected)
-    outside = One(calling, "Outbound", to, limits, **service)
+    outside = One(calling, "Outbound", to, limits, wheel, **service)
     await outside.open()
     try:
         yield outside, inside

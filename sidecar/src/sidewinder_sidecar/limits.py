@@ -42,7 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(
             description="A pooled connection to an upstream. Below the 5 s after which Node.js and uvicorn close, "
-            "so that no request meets a connection that is being closed."
+            "so that no request meets a connection that is being closed. To another proxy of the mesh the one used "
+            "last rests for a minute."
         ),
     ] = 4.0
     connection_age_seconds: Annotated[

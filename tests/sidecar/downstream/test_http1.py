@@ -8,15 +8,18 @@ from typing import Any
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sidewinder_sidecar.downstream.http1 import UNREAD
+from sidewinder_sidecar.downstream.http1 import UNREAD, Connection
 from sidewinder_sidecar.errors import TABLE
 from sidewinder_sidecar.fields import fields
-from sidewinder_sidecar.messages import Response
+from sidewinder_sidecar.messages import Peer, Response
+from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.wire import OPEN
+from tests.support.examples import examples
 from tests.support.http1 import Down, Echo, run, turns
+from tests.support.transport import connect
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
@@ -164,7 +167,7 @@ async def outcome(*pieces: bytes) -> tuple[list[int], bytes, bool, list[tuple[by
     return down.statuses(), down.transport.sent, down.transport.ended, seen
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.lists(st.sampled_from([GET, POST, CHUNKS, CLOSE, OLD, BAD, CUT, b"\r\n", b"\n", b"\x00", b"GET "]), max_size=5),
     st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=2),
@@ -187,7 +190,7 @@ def test_any_bytes_in_any_split_are_one_conversation(
     run(main)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.binary(max_size=60), max_size=8), st.integers(0, 3), st.booleans())
 def test_a_caller_that_leaves_at_any_point_leaves_nothing(pieces: list[bytes], answer: int, eof: bool) -> None:
     async def main() -> None:
@@ -316,3 +319,22 @@ async def test_repr_says_what_it_does() -> None:
     await down.say(POST[:-1])
     assert repr(down.connection) == "<Connection 192.0.2.7:40000 body>"
     assert down.connection.wired == OPEN
+
+
+@looped
+async def test_another_proxy_is_told_once_if_it_must_not_wait_long() -> None:
+    told = b"\r\nKeep-Alive: timeout=30\r\n\r\n"
+    for identity, idle, data, count in (
+        ("spiffe://a/b", 30.0, GET + GET, 1),
+        ("spiffe://a/b", 30.0, CLOSE, 0),
+        ("spiffe://a/b", 75.0, GET, 0),
+        ("", 30.0, GET, 0),
+    ):
+        down = Down(Echo, Limits(idle_seconds=idle))
+        peer = Peer("192.0.2.7", 50000)
+        peer.identity = identity
+        down.connection = Connection(down.listener, "", peer)
+        down.transport = connect(down.connection)
+        sent = await down.say(data)
+        assert sent.count(b"HTTP/1.1 200 OK") == data.count(b"GET")
+        assert (sent.count(told), sent.count(b"Keep-Alive")) == (count, count)

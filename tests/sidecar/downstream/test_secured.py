@@ -10,8 +10,10 @@ import struct
 import pytest
 
 from sidewinder_sidecar.settings import Limits
+from sidewinder_sidecar.wheel import Wheel
 from tests.support.authority import trust
 from tests.support.identities import TCP, client, identity, named
+from tests.support.memory import Clock
 from tests.support.sockets import run, serving, until
 from tests.support.two_proxies import REVIEWS, WEB, keys, proxies, renew
 
@@ -96,6 +98,37 @@ def test_requests_arrive_with_who_sent_them(folders, protocol):
         await until(lambda: not outside.keyring.lines and not inside.keyring.lines)
 
     play(folders, http, case, protocol=protocol)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rests", "handshakes"),
+    [
+        pytest.param(Limits(), 56.0, 1, id="a seldom caller"),
+        pytest.param(Limits(), 61.0, 2, id="one that has gone"),
+        pytest.param(Limits(idle_seconds=30.0), 28.0, 1, id="as long as the other proxy says"),
+        pytest.param(Limits(idle_seconds=30.0), 29.5, 2, id="and no longer"),
+        pytest.param(Limits(connections=4), 10.0, 2, id="one that many call"),
+    ],
+)
+def test_a_connection_rests_for_a_minute_and_less_than_the_called_one_waits(folders, limits, rests, handshakes):
+    clock = Clock()
+
+    async def case(outside, inside):
+        crowd = [await dial(inside) for _ in range(limits.connections < 10)]
+        await until(lambda: len(inside.listener.connections) == len(crowd))
+        reader, writer = await dial(outside)
+        for count in (1, handshakes):
+            writer.write(GET)
+            assert await reader.readuntil(b"ok") == OK, "what is told goes one hop"
+            assert outside.keyring.counted == {("client", "ok"): count}
+            [line] = await until(lambda: outside.endpoints[0].idle)
+            clock.advance(rests)
+            await until(lambda rested=line: rested.wired == 0 or rested not in outside.keyring.lines)
+        clock.advance(100.0)
+        for _, one in [*crowd, (reader, writer)]:
+            one.close()
+
+    play(folders, http, case, limits=limits, wheel=Wheel(clock, clock.later))
 
 
 @pytest.mark.parametrize("size", [1, 70_000, 3_000_000])

@@ -11,10 +11,15 @@ from sidewinder_sidecar.snapshot.upstreams import ConcurrencySpec, LimitsSpec
 class Member:
     """An endpoint's counts."""
 
-    def __init__(self, active=0, dials=0, idle=0):
+    def __init__(self, active=0, dials=0, idle=0, unclaimed=0, free=None):
         self.active = active
         self.dials = [None] * dials
         self.idle = [None] * idle
+        self.unclaimed = unclaimed
+        self.free = free
+
+    def free_dial(self):
+        return self.free
 
     def spare(self):
         return bool(self.idle and (self.idle.pop(), True))
@@ -55,6 +60,23 @@ def test_requests_come_and_go():
         ),
         pytest.param(
             {}, {"connections": 2}, Member(active=2), [], "2 connections to the endpoint are open already", id="open"
+        ),
+        pytest.param({}, {"pending": 1, "connections": 1}, Member(dials=1, unclaimed=1, free=1), [], "", id="free one"),
+        pytest.param(
+            {},
+            {"connections": 2},
+            Member(active=1, dials=1, unclaimed=1),
+            [],
+            "2 connections to the endpoint are open already",
+            id="one is made for nobody",
+        ),
+        pytest.param(
+            {"connections": 2},
+            {},
+            Member(active=1),
+            [Member(dials=1, unclaimed=1)],
+            "2 connections to shop/v1 are open already",
+            id="one is made for nobody, in all",
         ),
         pytest.param(
             {"pending": 2},

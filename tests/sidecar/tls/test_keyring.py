@@ -12,7 +12,7 @@ import pytest
 
 from sidewinder_sidecar.tls import keyring as module
 from sidewinder_sidecar.tls.certificate import Unfit
-from sidewinder_sidecar.tls.keyring import GRACE_SECONDS, Keyring, Refused, failure
+from sidewinder_sidecar.tls.keyring import GRACE_SECONDS, LEAD_SECONDS, Keyring, Refused, failure
 from tests.support.authority import now, trust
 from tests.support.identities import forged, identity, named, write
 from tests.support.two_proxies import WEB, keys, renew
@@ -152,6 +152,22 @@ def test_lines_end_with_the_first_certificate_that_does(ours, by, tmp_path):
     ring.forget(short)
     assert set(ring.lines) == {outside, heir}
     assert GRACE_SECONDS + 1 <= 5
+
+
+def test_callers_leave_a_certificate_before_those_whom_they_call(ours, by, tmp_path):
+    clock = [time.time()]
+    ring = keys(ours, now=lambda: clock[0])
+    leaf = ring.judge(Shown(identity(tmp_path / "web", by, named("web"), life=HOUR)))
+    calling, called = Line(), Line()
+    ring.watch(calling, leaf, ring.epoch)
+    ring.watch(called, leaf)
+    clock[0] = leaf.not_after - LEAD_SECONDS - 0.1
+    ring.sweep()
+    assert calling.told == called.told == []
+    clock[0] += 0.2
+    ring.sweep()
+    assert (calling.told, called.told) == (["drain"], [])
+    assert LEAD_SECONDS >= 2, "a sweep comes once a second, on both sides"
 
 
 def test_contexts_for_hosts_outside_are_kept(by):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 import pytest
 
@@ -11,10 +12,13 @@ from sidewinder_sidecar.http1.encode import Unsendable, request_head
 from sidewinder_sidecar.messages import CONNECT
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.snapshot.upstreams import EndpointSpec
-from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
+from sidewinder_sidecar.tls.keyring import Term
+from sidewinder_sidecar.upstream.endpoint import MOST_LINES, Attempt, Endpoint
+from sidewinder_sidecar.upstream.http1 import Connection
 from sidewinder_sidecar.wheel import Wheel
 from tests.support.http1 import LIMITS, Receiver, Up, request
 from tests.support.sockets import run, serving, until
+from tests.support.transport import FakeTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WHOLE = ["response 200", "data", "end"]
@@ -71,7 +75,7 @@ def test_what_cannot_be_sent_twice_meets_no_connection_that_may_be_closing(
         up.endpoint.secure = secure
         up.proxy.clock.advance(rests)
         up.open(request(method, 0))
-        assert (up.endpoint.dials == set(), up.endpoint.idle == []) == (again, again)
+        assert (not up.endpoint.dials, up.endpoint.idle == []) == (again, again)
         for dial in [*up.endpoint.dials]:
             dial.cancel()
             await asyncio.wait((dial.task,))
@@ -96,6 +100,66 @@ def test_the_most_recently_used_comes_first_and_the_dead_never() -> None:
     assert first.sent
 
 
+def resting(identity: str, lines: int = 0) -> tuple[Up, Connection, Connection]:
+    """Two connections that have answered, the one used last behind the other."""
+    up = Up()
+    up.endpoint.identity = identity
+    up.endpoint.secure = identity != ""
+    up.endpoint.keyring.lines.update((number, Term(inf, 0)) for number in range(lines))
+    _, older = up.pooled()
+    receivers = [up.open()[1] for _ in range(2)]
+    older.data_received(OK)
+    up.hear(OK)
+    assert [receiver.told for receiver in receivers] == [WHOLE, WHOLE]
+    assert up.endpoint.idle == [older, up.connection]
+    return up, older, up.connection
+
+
+def test_to_another_proxy_the_connection_used_last_rests_for_a_minute() -> None:
+    up, older, newest = resting("spiffe://a/b")
+    up.proxy.clock.advance(8.1)
+    assert up.endpoint.idle == [newest], "one is all that a seldom caller needs"
+    assert older.transport.closing
+    up.proxy.clock.advance(51.0)
+    assert up.endpoint.idle == [newest]
+    up.proxy.clock.advance(1.0)
+    assert newest.transport.closing
+    assert not up.endpoint.idle
+    assert len(up.proxy.wheel) <= 2, "their lingering ends"
+
+
+@pytest.mark.parametrize(
+    ("identity", "lines"),
+    [pytest.param("", 0, id="an application"), pytest.param("spiffe://a/b", MOST_LINES + 1, id="many are open")],
+)
+def test_other_connections_rest_no_longer_than_applications_allow(identity: str, lines: int) -> None:
+    up, _, _ = resting(identity, lines=lines)
+    up.proxy.clock.advance(8.1)
+    assert not up.endpoint.idle
+
+
+def test_one_that_has_brought_no_answer_does_not_rest_so_long() -> None:
+    up = Up()
+    up.endpoint.identity = "spiffe://a/b"
+    up.endpoint.secure = True
+    up.proxy.clock.advance(3.9)
+    assert up.endpoint.idle == [up.connection]
+    up.proxy.clock.advance(0.2)
+    assert not up.endpoint.idle
+
+
+def test_another_proxy_may_ask_for_less() -> None:
+    up = Up()
+    up.endpoint.identity = "spiffe://a/b"
+    up.endpoint.secure = True
+    up.open()
+    up.hear(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=10\r\n\r\n"))
+    up.proxy.clock.advance(8.9)
+    assert up.endpoint.idle == [up.connection]
+    up.proxy.clock.advance(0.2)
+    assert up.transport.closing
+
+
 def test_a_retired_endpoint_finishes_and_never_pools() -> None:
     up = Up()
     _, receiver = up.open()
@@ -104,6 +168,17 @@ def test_a_retired_endpoint_finishes_and_never_pools() -> None:
     assert receiver.told == WHOLE
     assert up.transport.closing
     assert not up.endpoint.idle
+
+
+def test_a_connection_that_nobody_waits_for_is_kept_but_for_a_retired_endpoint() -> None:
+    up = Up()
+    for gone in (False, True):
+        if gone:
+            up.endpoint.retire()
+        connection = Connection(up.endpoint, None)
+        transport = FakeTransport(connection)
+        connection.connection_made(transport)
+        assert (connection in up.endpoint.idle, transport.closing) == (not gone, gone)
 
 
 def test_a_body_that_came_while_connecting() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidewinder_sidecar.errors import TABLE
@@ -15,6 +15,7 @@ from sidewinder_sidecar.fields import fields
 from sidewinder_sidecar.settings import Limits
 from sidewinder_sidecar.upstream.endpoint import Attempt
 from sidewinder_sidecar.upstream.http1 import MOST_INFORMATIONAL, Connection
+from tests.support.examples import examples
 from tests.support.http1 import Receiver, Up, request
 from tests.support.transport import FakeTransport
 
@@ -87,7 +88,7 @@ def test_answers_do_not_depend_on_the_split(case: str) -> None:
         assert outcome(data, list(range(1, len(data))))[:2] == whole[:2]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.sampled_from([OK, CHUNKS, FOREVER, EMPTY, HINTS, SWITCH, CONTINUE]), max_size=4),
     st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=3)), max_size=2),
@@ -399,17 +400,20 @@ def test_a_refused_upgrade_is_an_ordinary_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "used", "told"),
+    ("reason", "used", "early", "told"),
     [
-        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 0, "failure connect tls_failed"),
-        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 1, "failure unsent reset_before_request"),
-        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", 0, "failure sent reset"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 0, False, "failure connect tls_failed"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 1, False, "failure unsent reset_before_request"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", 0, True, "failure connect tls_failed"),
+        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", 0, False, "failure sent reset"),
+        ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", 0, True, "failure unsent reset_before_request"),
     ],
-    ids=["its first word", "a kept connection", "noise on the way"],
+    ids=["its first word", "a kept connection", "the first word on one made early", "noise on the way", "an early one"],
 )
-def test_a_certificate_that_is_refused_was_no_request(reason, used, told) -> None:
+def test_a_certificate_that_is_refused_was_no_request(reason, used, early, told) -> None:
     up = Up()
     up.connection.used = used
+    up.connection.early = early
     _, receiver = up.open()
     error = ssl.SSLError(1, "x")
     error.reason = reason

@@ -38,8 +38,8 @@ class Detour(Sender):
     """State of a connection, and what a common request never asks for."""
 
     __slots__ = (
-        "aged", "ages_at", "answering", "continued", "full", "half_closed", "head_since", "heading", "keep", "leaving",
-        "listener", "moved", "peer", "request", "serving", "state", "unread", "waits",
+        "aged", "ages_at", "answering", "brief", "continued", "full", "half_closed", "head_since", "heading", "keep",
+        "leaving", "listener", "moved", "peer", "request", "serving", "state", "unread", "waits",
     )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
@@ -51,6 +51,7 @@ class Detour(Sender):
         self.half_closed = False  # the caller sends nothing more
         self.aged = False  # its next answer is its last
         self.ages_at = inf
+        self.brief = 0  # seconds that it waits for a request, once to be told; 0: as long as callers think
         # what is read
         self.state = IDLE
         self.unread = b""  # part of a head, or requests that wait

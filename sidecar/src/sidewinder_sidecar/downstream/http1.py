@@ -63,6 +63,8 @@ class Connection(Detour):
             self._turn_away()
         else:
             self.ages_at = now + jittered(self.limits.connection_age_seconds)
+            if self.peer.identity:
+                self.brief = self.listener.brief()
             self.wake(min(now + self.limits.idle_seconds, self.ages_at))
 
     def _caller(self) -> Peer:
@@ -240,6 +242,9 @@ class Connection(Detour):
         self.keep = keep and ending != CLOSE
         self.ending = ending
         self.answering = True
+        if self.brief and self.keep:
+            block = b"%bKeep-Alive: timeout=%d\r\n\r\n" % (block[:-2], self.brief)
+            self.brief = 0
         if body is None:
             self.owed = response.length or 0 if ending == LENGTH else 0
             self.held = block

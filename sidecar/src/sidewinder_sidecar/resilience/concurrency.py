@@ -25,6 +25,9 @@ class Member(Protocol):
     def dials(self) -> Sized: ...
     @property
     def idle(self) -> Sized: ...
+    @property
+    def unclaimed(self) -> int: ...  # of the dials, those that no active try waits for
+    def free_dial(self) -> object | None: ...  # one of them that another try may wait for
     def spare(self) -> bool: ...  # close a kept connection that rests; False: there is none
 
 
@@ -66,11 +69,11 @@ class Concurrency:
         most = self.spec.endpoint
         if 0 < most.requests <= member.active:
             return Full("requests", f"{most.requests} requests to the endpoint run already")
-        if member.idle and not fresh:
+        if not fresh and (member.idle or member.free_dial() is not None):
             return None  # no connection is made
         if 0 < most.pending <= len(member.dials):
             return Full("pending", f"{most.pending} connections to the endpoint are being made already")
-        if 0 < most.connections <= member.active + len(member.idle) and not member.spare():
+        if 0 < most.connections <= _open(member) and not member.spare():
             return Full("connections", f"{most.connections} connections to the endpoint are open already")
         return self._whole(members)
 
@@ -88,7 +91,7 @@ class Concurrency:
         pending = most.pending - sum([len(one.dials) for one in members]) if most.pending else MOST_ROOM
         if pending <= 0:
             return Full("pending", f"{most.pending} connections to {self._service} are being made already")
-        free = most.connections - sum([one.active + len(one.idle) for one in members]) if most.connections else pending
+        free = most.connections - sum([_open(one) for one in members]) if most.connections else pending
         if free > 0:
             self._room = min(free, pending) // 2
             return None
@@ -104,3 +107,8 @@ class Concurrency:
 
     def __repr__(self) -> str:
         return f"<Concurrency of {self._service}: {self.requests} requests, {sum(self.refused.values())} refused>"
+
+
+def _open(member: Member) -> int:
+    """Connections that it has, or that are being made."""
+    return member.active + len(member.idle) + member.unclaimed

@@ -23,6 +23,7 @@ from sidewinder_sidecar.tls.contexts import Credentials
 log = logging.getLogger("sidewinder.tls")
 
 GRACE_SECONDS: Final = 3.5  # for what runs when a certificate ends; with the second of a sweep it is gone within 5 s
+LEAD_SECONDS: Final = 2.0  # that callers stop before those whom they call, who would close under a request; two sweeps
 REMEMBERED: Final = 4096  # peers' certificates, 500 bytes each: a mesh of 2 000 proxies calls from as many
 OUTSIDE: Final = 16  # contexts for hosts outside, 100 KB each with the system's roots; a mesh has a few issuers
 REFUSED: Final = "refused"  # by the other side: our certificate
@@ -154,7 +155,7 @@ class Keyring:
         for line, (ends, epoch) in list(self.lines.items()):
             if now >= ends + GRACE_SECONDS:
                 line.break_off()
-            elif now >= ends or (epoch and epoch != self.epoch):
+            elif now >= ends or (epoch and (epoch != self.epoch or now >= ends - LEAD_SECONDS)):
                 line.drain()
 
     # 4. How it goes.

@@ -1,5 +1,8 @@
 """A connection to an endpoint being made: the one task of its life, and its time limit. Started by `endpoint`.
 
+Whoever waits for it may leave, because a try's time is over or another connection became free: over TLS it is made all
+the same, for the next try. Else a proxy that is short of time would begin every handshake and finish none.
+
 To another proxy of the mesh that is TLS with our certificate, and the server's must be for the very SPIFFE ID that the
 endpoint has; to a host outside it may be ordinary TLS. There is no way from either back to plain.
 """
@@ -24,35 +27,69 @@ if TYPE_CHECKING:
 
 CLIENT: Final = "client"
 SHUTDOWN_SECONDS: Final = 1.0  # for the peer's close_notify: nobody waits for it
+LATE_SECONDS: Final = 1.0  # what takes longer may be stuck (TCP sends a lost SYN again only then): nobody else joins it
 
 
 class Dial:
-    """Until the connection has an attempt, or the attempt is told why there is none."""
+    """Until the connection has an attempt, or the attempt is told why there is none. `attempt` is None once nobody
+    waits for it, and when it is made."""
 
-    __slots__ = ("attempt", "endpoint", "epoch", "make", "slot", "task", "too_late")
+    __slots__ = ("answered", "attempt", "began", "endpoint", "epoch", "make", "slot", "task", "too_late")
 
     def __init__(
         self, endpoint: Endpoint, attempt: Attempt, make: type[http1.Connection] | type[tcp.Connection]
     ) -> None:
         self.endpoint = endpoint
-        self.attempt = attempt
+        self.attempt: Attempt | None = attempt
         self.make = make
         self.epoch = endpoint.keyring.epoch
+        self.answered = False  # the handshake is over
         self.too_late = False
         attempt.dial = self
-        endpoint.dials.add(self)  # the loop keeps only weak references to tasks
+        endpoint.dials[self] = None  # the loop keeps only weak references to tasks
         wheel = endpoint.wheel
-        self.slot: Slot = wheel.at(wheel.clock() + endpoint.connect_timeout, self)
+        self.began = wheel.clock()
+        self.slot: Slot = wheel.at(self.began + endpoint.connect_timeout, self)
         self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(self._done)
 
     def on_time(self, now: float) -> None:
         self.too_late = True
-        self.task.cancel()
+        self.give_up()
 
     def cancel(self) -> None:
-        """The attempt is not wanted any more."""
-        self.task.cancel()
+        """The attempt is not wanted any more. A plain connection costs nothing: it is given up."""
+        if self.make is http1.Connection and self.endpoint.secure and not self.endpoint.retired:
+            self.leave()
+        else:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody will want it."""
+        if not self.answered:
+            self.task.cancel()
+
+    def is_free(self) -> bool:
+        """Does nobody wait for it, and may somebody?"""
+        return (
+            self.attempt is None
+            and not self.answered
+            and not self.task.done()
+            and self.endpoint.wheel.clock() - self.began < LATE_SECONDS
+            and (self.epoch == self.endpoint.keyring.epoch or not self.endpoint.identity)
+        )
+
+    def join(self, attempt: Attempt) -> None:
+        """Somebody else waits for it."""
+        self.attempt = attempt
+        attempt.dial = self
+
+    def leave(self) -> Attempt | None:
+        """The attempt, which does not wait for it any more: it has a connection."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.dial = None
+        return attempt
 
     async def _run(self) -> None:
         host, port = self.endpoint.address
@@ -105,6 +142,7 @@ class Dial:
 
     def on_secure(self, transport: Any) -> None:
         """The handshake is over: is it whom we have called?"""
+        self.answered = True
         endpoint, keyring = self.endpoint, self.endpoint.keyring
         leaf: Leaf | None = None
         try:
@@ -116,7 +154,7 @@ class Dial:
             transport.abort()
             return
         keyring.count(CLIENT, "ok")
-        connection = self.make(endpoint, self.attempt)
+        connection = self.make(endpoint, self.leave())
         connection.epoch = self.epoch
         keyring.watch(connection, leaf, self.epoch if endpoint.identity else 0)
         if endpoint.identity and self.make is tcp.Connection:
@@ -135,29 +173,33 @@ class Dial:
     def _fail(self, error: str, result: str, detail: str) -> None:
         host, port = self.endpoint.address
         self.endpoint.keyring.failed(CLIENT, result, f"{host}:{port}", detail)
-        self.attempt.fail(CONNECT, error, detail)
+        self._tell(error, detail)
+
+    def _tell(self, error: str, detail: str) -> None:
+        if (attempt := self.leave()) is not None:
+            attempt.fail(CONNECT, error, detail)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.slot.discard(self)
-        self.endpoint.dials.discard(self)
-        attempt = self.attempt
-        attempt.dial = None
+        self.endpoint.dials.pop(self, None)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None or attempt.connection is not None or attempt.receiver is None:
+        attempt = self.attempt
+        if error is None or (attempt is not None and (attempt.connection is not None or attempt.receiver is None)):
+            self.leave()
             return
         if isinstance(error, asyncio.CancelledError):
             if self.too_late:
-                attempt.fail(CONNECT, "connect_timeout", f"no connection within {self.endpoint.connect_timeout:g} s")
+                self._tell("connect_timeout", f"no connection within {self.endpoint.connect_timeout:g} s")
             else:
-                attempt.fail(CONNECT, "connect_failed", "connecting was given up")
+                self._tell("connect_failed", "connecting was given up")
         elif isinstance(error, Refused):
             self._fail("tls_failed", error.result, error.detail)
         elif isinstance(error, ssl.SSLError):
             self._fail("tls_failed", *failure(error))
         elif isinstance(error, OSError):
-            attempt.fail(CONNECT, _kind(error), _reason(error))
+            self._tell(_kind(error), _reason(error))
         else:
-            attempt.fail(CONNECT, "bug", repr(error))
+            self._tell("bug", repr(error))
             raise error
 
     def __repr__(self) -> str:

@@ -1,8 +1,9 @@
 """One address: its connections, its load, the tries at it. Kept by the fleet; `open` is called by the exchange.
 
 The pool is most recently used first, so that a falling load lets the oldest connections run into the idle limit, which
-is below the upstream's own (`limits.upstream_idle_seconds`, or less where its Keep-Alive field says so). Connections
-are made by `dial`.
+is below the upstream's own (`limits.upstream_idle_seconds`, or less where its Keep-Alive field says so). Between two
+proxies of the mesh the last of them rests for a minute, so that who calls seldom needs no handshake each time.
+Connections are made by `dial`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 ONCE: Final = frozenset((b"POST", b"PATCH"))
 RESTED_SECONDS: Final = 0.75
 
+MOST_LINES: Final = 512  # connections over TLS, 42 KB each, in a process where one may rest that long: 21 MB
+
 
 class Observer(Protocol):
     """Who wants to know how each try went. Hangs on one endpoint.
@@ -62,6 +65,21 @@ class Endpoint:
         "trust", "uid", "usable", "weight", "wheel", "zone",
     )  # fmt: skip
 
+    # Compiled, attributes lie in this order, those of each request together: of a thousand endpoints none is in the
+    # processor's caches, and each line of 64 bytes is waited for.
+    active: int
+    weight: int
+    latency: Latency | None  # what it answers in, where a balancer asks
+    risen: float  # when its slow start began
+    observers: tuple[Observer, ...]  # none: nothing is measured either
+    idle: list[http1.Connection]  # most recently used last
+    ejected: bool
+    probing: bool
+    retired: bool
+    secure: bool
+    address: tuple[str, int]
+    identity: str
+
     def __init__(
         self, spec: EndpointSpec, limits: Limits, wheel: Wheel, connect_timeout: float, keyring: Keyring | None = None
     ) -> None:
@@ -77,14 +95,14 @@ class Endpoint:
         self.trust = spec.trust
         self.secure = spec.identity != "" or spec.server_name != ""
         self.active = 0
-        self.idle: list[http1.Connection] = []  # most recently used last
-        self.dials: set[Dial] = set()
+        self.idle = []
+        self.dials: dict[Dial, None] = {}  # the oldest first
         self.retired = False
-        self.observers: tuple[Observer, ...] = ()  # none: nothing is measured either
+        self.observers = ()
         self.ejected = self.probing = False
         self.healthy = True
-        self.latency: Latency | None = None  # what it answers in, where a balancer asks
-        self.risen = -inf  # when its slow start began
+        self.latency = None
+        self.risen = -inf
         self.update(spec)
 
     def update(self, spec: EndpointSpec) -> None:
@@ -128,7 +146,7 @@ class Endpoint:
         self.active += 1
         idle = self.idle
         if request.method in ONCE and idle and not self.secure and idle[-1].since < self.wheel.clock() - RESTED_SECONDS:
-            Dial(self, attempt, http1.Connection)
+            self._dial(attempt)
             return attempt
         while idle:
             connection = idle.pop()
@@ -138,8 +156,51 @@ class Endpoint:
                     continue
                 connection.start(attempt)
                 return attempt
-        Dial(self, attempt, http1.Connection)
+        self._dial(attempt)
         return attempt
+
+    def _dial(self, attempt: Attempt) -> None:
+        """A connection for it: one that is being made and that nobody waits for any more; else a new one."""
+        if (dial := self.free_dial()) is not None:
+            dial.join(attempt)
+        else:
+            Dial(self, attempt, http1.Connection)
+
+    def free_dial(self) -> Dial | None:
+        """The oldest connection being made that nobody waits for any more, and that may be waited for."""
+        if self.secure:
+            for dial in self.dials:
+                if dial.is_free():
+                    return dial
+        return None
+
+    @property
+    def unclaimed(self) -> int:
+        """Connections being made that no try waits for: `active` knows nothing of them."""
+        return sum([dial.attempt is None and not dial.answered for dial in self.dials]) if self.dials else 0
+
+    def rest(self, connection: http1.Connection) -> None:
+        """Nobody uses it: whoever waits longest for one that is being made gets it; that one is then for the next."""
+        if self.retired:
+            connection.close()
+            return
+        if self.secure:
+            for dial in self.dials:
+                if dial.make is http1.Connection and (attempt := dial.leave()) is not None:
+                    connection.take(attempt)
+                    return
+        self.idle.append(connection)
+
+    def rests_until(self, connection: http1.Connection, now: float) -> float:
+        """When it is to be looked at again, or closed if that is past. To a proxy of the mesh, which waits longer than
+        applications do, the connection used last stays on: that is all a seldom caller needs. Before its first answer
+        it is not known how long the other side waits."""
+        until = connection.since + connection.idle_seconds
+        if now < until or not self.identity or not self.idle or self.idle[-1] is not connection:
+            return until
+        if not connection.used or len(self.keyring.lines) > MOST_LINES:
+            return until
+        return min(now + connection.idle_seconds, connection.since + connection.most_idle)
 
     def spare(self) -> bool:
         """Close a kept connection, the one that rests longest, to make room elsewhere. False: there is none."""
@@ -158,6 +219,9 @@ class Endpoint:
         self.retired = True
         while self.idle:
             self.idle.pop().close()
+        for dial in self.dials:
+            if dial.attempt is None:
+                dial.give_up()
 
     def __repr__(self) -> str:
         state = " retired" if self.retired else "" if self.ready else " not ready"

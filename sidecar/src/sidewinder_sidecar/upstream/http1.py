@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sidewinder_sidecar.messages import Response
     from sidewinder_sidecar.upstream.endpoint import Attempt, Endpoint
 
+REST_SECONDS: Final = 60.0  # as many proxies have it; another proxy of the mesh waits 75 s, or says that it does not
 MOST_INFORMATIONAL: Final = 8  # 1xx before one answer: 100, 102 and 103 are all there is; Go's client stops at 5
 
 # What the reading side waits for. An answer's body is read by its ending.
@@ -45,8 +46,8 @@ _STATES: Final = ("idle", "head", "length", "chunks", "close", "tunnel")
 class Connection(Sender):
     """One connection to one endpoint."""
 
-    __slots__ = ("ages_at", "answering", "attempt", "chunks", "endpoint", "epoch", "idle_seconds", "informed", "keep",
-                 "left", "seen", "since", "spent", "state", "unread", "used", "waits")  # fmt: skip
+    __slots__ = ("ages_at", "answering", "attempt", "chunks", "early", "endpoint", "epoch", "idle_seconds", "informed",
+                 "keep", "left", "most_idle", "seen", "since", "spent", "state", "unread", "used", "waits")  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, attempt: Attempt | None) -> None:
         """`attempt` is what the connection is made for."""
@@ -59,7 +60,9 @@ class Connection(Sender):
         self.used = 0  # answers so far
         self.since = 0.0  # when it became idle
         self.seen = Seen()
+        self.early = False  # made before it was needed
         self.idle_seconds = endpoint.limits.upstream_idle_seconds
+        self.most_idle = REST_SECONDS  # of idleness, as far as the endpoint lets it rest
         # the attempt that runs
         self.attempt = attempt
         self.state = IDLE
@@ -158,9 +161,9 @@ class Connection(Sender):
                 return
             block, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
             try:
-                if block != self.seen.block:
-                    self.seen = response_head.recall(block, self.seen)
-                answer, keep, ending = response_head.parse(block, attempt.request.method, self.limits, self.seen)
+                if block != (seen := response_head.newest.seen).block:
+                    self.seen = response_head.newest.seen = seen = response_head.recall(block, self.seen)
+                answer, keep, ending = response_head.parse(block, attempt.request.method, self.limits, seen)
             except UpstreamError as fault:
                 self._fail(fault.error, fault.detail)
                 return
@@ -260,7 +263,9 @@ class Connection(Sender):
         """An upstream that says when it will close is closed before."""
         said = response_head.keep_alive_seconds(block)
         if said is not None:
-            self.idle_seconds = min(self.limits.upstream_idle_seconds, max(said - 1, said / 2))
+            self.most_idle = min(REST_SECONDS, max(said - 1, said / 2))
+            self.idle_seconds = min(self.idle_seconds, self.most_idle)
+            self.wake(min(self.wheel.clock() + self.idle_seconds, self.ages_at))
 
     def _on_complete(self, attempt: Attempt, rest: bytes) -> None:
         """The answer is whole: back to the pool, or closed. Before its receiver hears, who may want the next."""
@@ -279,7 +284,10 @@ class Connection(Sender):
         self.since = self.wheel.clock()
         if self.waits:
             self.resume()
-        endpoint.idle.append(self)
+        if self.secure and endpoint.dials:
+            endpoint.rest(self)
+        else:
+            endpoint.idle.append(self)
 
     def _is_over(self) -> bool:
         """Over TLS a connection lives no longer than the certificate that it was made with."""
@@ -332,9 +340,16 @@ class Connection(Sender):
         self.ages_at = now + jittered(self.limits.upstream_age_seconds)
         self.wake(min(now + self.idle_seconds, self.ages_at))
         attempt, self.attempt = self.attempt, None
-        if attempt is None or attempt.receiver is None:
+        if attempt is None:  # nobody waits for it any more
+            self.early = True
+            self.endpoint.rest(self)
+        elif attempt.receiver is None:
             self.abort()  # cancelled in the very turn in which it connected
-            return
+        else:
+            self.take(attempt)
+
+    def take(self, attempt: Attempt) -> None:
+        """Carry a try that has waited for a connection."""
         self.start(attempt)
         if not attempt.ended:  # it was told to stop while there was no connection
             self.send_body(b"")
@@ -347,10 +362,10 @@ class Connection(Sender):
             self.endpoint.forget(self)
         elif self.answering:
             attempt.fail(ANSWERING, "incomplete", f"the connection ended in the middle of the answer{_why(error)}")
-        elif self.used and not self.unread and not self.informed:
-            attempt.fail(UNSENT, "reset_before_request", f"a kept connection was closed{_why(error)}")
         elif not self.used and error is not None and failure(error)[0] == REFUSED:  # so no request was read
             attempt.fail(CONNECT, "tls_failed", "the other side does not take our certificate")
+        elif (self.used or self.early) and not self.unread and not self.informed:
+            attempt.fail(UNSENT, "reset_before_request", f"a kept connection was closed{_why(error)}")
         else:
             attempt.fail(SENT, "reset", f"the connection ended before the answer{_why(error)}{self._doubt()}")
 
@@ -368,7 +383,7 @@ class Connection(Sender):
             self.drain()
             if self.wired != OPEN:
                 return
-        due = self.since + self.idle_seconds if self.state == IDLE else now + self.idle_seconds
+        due = self.endpoint.rests_until(self, now) if self.state == IDLE else now + self.idle_seconds
         if now < due:
             self.wake(min(due, self.ages_at))
         else:
