@@ -45,7 +45,9 @@ def shop(cluster: Cluster) -> Iterator[str]:
         for name, role in (("editor", "edit"), ("owner", "admin")):
             cluster.kubectl("create", "rolebinding", name, f"--clusterrole={role}", f"--user={name}", "-n", SHOP)
         probe = policy("probe", mtls={"mode": "Strict"})
-        until("the policy is in force, and roles are aggregated", lambda: RIGHT in apply(cluster, "editor", probe), 60)
+        until(  # seconds, mostly; once it was more than a minute
+            "the policy is in force, and roles are aggregated", lambda: RIGHT in apply(cluster, "editor", probe), 180
+        )
         yield SHOP
     finally:
         cluster.kubectl("delete", "namespace", SHOP, "--ignore-not-found", "--timeout=60s")
