@@ -20,18 +20,8 @@ from sidewinder_sidecar.upstream.health import (
     PASSED,
     Streak,
 )
-from tests.support.authority import trust
 from tests.support.checked import BUSY, ONE, REFUSED, SAFE, TWO, Site, name_of, spec
-from tests.support.identities import identity, named
 from tests.support.two_proxies import keys
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    by, folder = trust(), tmp_path_factory.mktemp("identities")
-    identity(folder / "web", by, named("web"))
-    identity(folder / "reviews", by, named("reviews"))
-    return folder
 
 
 def test_what_is_asked() -> None:

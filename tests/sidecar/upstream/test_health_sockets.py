@@ -21,20 +21,10 @@ from sidewinder_sidecar.upstream.health import (
     Checks,
 )
 from sidewinder_sidecar.wheel import Wheel
-from tests.support.authority import trust
 from tests.support.checked import HTTP, REVIEWS, name_of, spec
-from tests.support.identities import identity, named
 from tests.support.sockets import run, serving, until
 from tests.support.two_proxies import REVIEWS as REVIEWS_ID
 from tests.support.two_proxies import keys, proxies
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    by, folder = trust(), tmp_path_factory.mktemp("identities")
-    identity(folder / "web", by, named("web"))
-    identity(folder / "reviews", by, named("reviews"))
-    return folder
 
 
 @pytest.mark.parametrize("kind", ["HTTP", "TCP"])
